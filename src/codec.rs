@@ -1,0 +1,164 @@
+//! The one file that names the codec: typed values to bytes and back, little-endian with variable-length
+//! integers, the same for messages on the socket and records on disk. Decoding borrows from its input, is
+//! bounded, and takes no more and no less than a value. What the values mean is not its business.
+//!
+//! Format: bincode 2, `config::standard()`:
+//! <https://github.com/bincode-org/bincode/blob/v2.0.1/docs/spec.md>.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
+
+use std::fmt;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, EncodeError};
+use serde::{Deserialize, Serialize};
+
+/// The longest encoding of one value, in bytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// The decoder's limit counts each integer as eight bytes, however short its encoding is, so it must be
+/// eight times what it stands for, or it would refuse values that are within bounds.
+const LIMIT: usize = 8 * VALUE_BYTES_MAX;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> =
+    bincode::config::standard().with_limit();
+
+/// Bytes that are not the encoding of the value that was expected there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    what: String,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed: {}", self.what)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Appends the encoding of `value` to `out`.
+///
+/// # Errors
+/// [`Malformed`] when the value has no encoding; ours all have one. `out` is then left as it was.
+pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let before = out.len();
+    bincode::serde::encode_into_writer(value, Appender(out), CONFIG).map_err(|error| {
+        out.truncate(before);
+        Malformed { what: error.to_string() }
+    })
+}
+
+/// Decodes one value that takes all of `bytes`.
+///
+/// # Errors
+/// [`Malformed`] for anything else: a value cut short, bytes left over, an unknown variant, a length past
+/// the limit, text that is not UTF-8.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+    let (value, rest) = decode_first(bytes)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(Malformed { what: format!("{} bytes left over", rest.len()) })
+    }
+}
+
+/// Decodes the value that `bytes` begin with, and returns it with what follows.
+///
+/// # Errors
+/// As [`decode`], but bytes may be left over.
+pub(crate) fn decode_first<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), Malformed> {
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
+        .map_err(|error| Malformed { what: in_words(error) })?;
+    Ok((value, bytes.get(used..).unwrap_or_default()))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the codec's own enum, and its words do for the rest"
+)]
+fn in_words(error: DecodeError) -> String {
+    match error {
+        DecodeError::OtherString(what) => what,
+        DecodeError::UnexpectedEnd { .. } => "it is cut short".into(),
+        DecodeError::LimitExceeded => format!("it is over {VALUE_BYTES_MAX} bytes"),
+        other => other.to_string(),
+    }
+}
+
+/// Appends to a vector without a detour; bincode writes into slices and into `io::Write` only.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Sample<'a> {
+        Text(&'a str),
+        Pairs(#[serde(borrow)] Vec<(&'a str, u64)>),
+    }
+
+    #[test]
+    fn the_bytes_are_what_the_format_says() {
+        let mut bytes = Vec::new();
+        encode(&Sample::Pairs(vec![("ab", 1), ("c", 300)]), &mut bytes).unwrap();
+        assert_eq!(bytes, [1, 2, 2, b'a', b'b', 1, 1, b'c', 251, 44, 1]);
+    }
+
+    #[test]
+    fn bytes_left_over_are_refused() {
+        assert!(decode::<u64>(&[0]).is_ok());
+        let error = decode::<u64>(&[0, 9, 9]).unwrap_err();
+        assert_eq!(error.to_string(), "malformed: 2 bytes left over");
+    }
+
+    #[test]
+    fn a_length_of_a_tebibyte_is_refused_without_taking_memory() {
+        let mut claim = vec![0];
+        encode(&(1_u64 << 40), &mut claim).unwrap();
+        assert!(decode::<Sample<'_>>(&claim).is_err());
+        claim[0] = 1;
+        assert!(decode::<Sample<'_>>(&claim).is_err());
+    }
+
+    #[test]
+    fn a_value_of_the_full_size_passes_the_limit() {
+        let names = vec![("n", 1_u64); VALUE_BYTES_MAX / 3 - 2];
+        let mut bytes = Vec::new();
+        encode(&Sample::Pairs(names), &mut bytes).unwrap();
+        assert!(bytes.len() <= VALUE_BYTES_MAX);
+        assert!(decode::<Sample<'_>>(&bytes).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn every_truncation_is_refused(pairs in prop::collection::vec(("[a-z]{0,9}", any::<u64>()), 0..9)) {
+            let borrowed = Sample::Pairs(pairs.iter().map(|(n, v)| (n.as_str(), *v)).collect());
+            let mut bytes = Vec::new();
+            encode(&borrowed, &mut bytes).unwrap();
+            prop_assert_eq!(decode::<Sample<'_>>(&bytes).unwrap(), borrowed);
+            for cut in 0..bytes.len() {
+                prop_assert!(decode::<Sample<'_>>(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Sample<'_>>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! countd counts things for scripts.
+
+pub mod codec;
+pub mod counter;
+pub mod frame;
+pub mod ids;
+pub mod report;
+pub mod window;
+

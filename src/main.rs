@@ -1,0 +1,3 @@
+//! The `countd` program.
+
+fn main() {}
