@@ -1,5 +1,7 @@
 //! countd counts things for scripts.
 
+pub mod record;
+
 pub mod codec;
 pub mod counter;
 pub mod frame;

@@ -1,0 +1,222 @@
+//! Replay: records back into state, in the order they were written. It believes what passed its checksum,
+//! and checks of a name only that it is text of a sane length, so that the rules for names may be widened.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::state::{OpenWindow, Retired, State};
+use super::{KIND_COUNTER, Record, records};
+use crate::codec::Malformed;
+use crate::counter::name::NAME_BYTES_MAX;
+use crate::counter::table::{Definition, Slot, Values};
+use crate::ids::Answered;
+use crate::report::{Count, Report};
+use crate::window::Moment;
+
+/// Why a block cannot be replayed although its checksum is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayError {
+    /// A record that cannot be read; it may be of a newer version.
+    Malformed(Malformed),
+    /// A counter of a kind this version does not know.
+    NewerKind(u8),
+    /// A record speaks of what is not there.
+    Inconsistent(String),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Malformed(error) => {
+                write!(f, "a record cannot be read ({error}); it may be from a newer countd")
+            }
+            ReplayError::NewerKind(kind) => {
+                write!(f, "a counter is of kind {kind}, which only a newer countd knows")
+            }
+            ReplayError::Inconsistent(what) => write!(f, "records do not fit together: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+fn inconsistent(what: impl fmt::Display) -> ReplayError {
+    ReplayError::Inconsistent(what.to_string())
+}
+
+/// A state being restored.
+#[derive(Debug)]
+pub struct Replay {
+    state: State,
+    by_id: HashMap<u64, Slot>,
+    records: u64,
+    ended: bool,
+}
+
+impl Replay {
+    /// Starts with an empty state of this id.
+    pub fn new(state: u128) -> Replay {
+        let state = State::new(state, 0, Moment::default());
+        Replay { state, by_id: HashMap::new(), records: 0, ended: false }
+    }
+
+    /// Applies the records of a block that was written at `wall_ms`.
+    ///
+    /// # Errors
+    /// [`ReplayError`] for a block no countd of this version can have written.
+    pub fn block(&mut self, payload: &[u8], wall_ms: u64) -> Result<(), ReplayError> {
+        for record in records(payload) {
+            self.apply(record.map_err(ReplayError::Malformed)?, wall_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint's end was reached, with all its records before it.
+    pub fn checkpoint_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The state that was restored.
+    pub fn finish(self) -> State {
+        self.state
+    }
+
+    fn apply(&mut self, record: Record<'_>, wall_ms: u64) -> Result<(), ReplayError> {
+        let state = &mut self.state;
+        match record {
+            Record::Defined { id, kind, creator, name } => {
+                let definition = definition(id, kind, creator, wall_ms, name)?;
+                self.insert(definition, Values { last_seen_ms: wall_ms, ..Values::default() })?;
+            }
+            Record::Total { id, total } => {
+                let slot = self.slot(id)?;
+                self.state.set_total(slot, total, wall_ms);
+            }
+            Record::Deleted { id } => {
+                let slot = self.slot(id)?;
+                self.by_id.remove(&id);
+                self.state.delete(slot);
+            }
+            Record::Answered { id, digest, answer } => {
+                state.remember(Answered { id, digest, answer }, 0);
+            }
+            Record::Opened { start } => {
+                let boot = state.ids.boot();
+                state.move_start(start, boot);
+            }
+            Record::Closed { window, with_idle } => {
+                state.close(window, with_idle);
+            }
+            Record::Merged { first, last } => state.merge(first, last),
+            Record::SinkAdded { place, acknowledged } => state.add_sink(place, acknowledged),
+            Record::SinkRemoved { place } => state.remove_sink(place),
+            Record::Offered { place, offer } => state.offer(place, offer),
+            Record::Acknowledged { place, last } => state.acknowledge(place, last),
+            Record::Started { boot, at } => state.ids.start(boot, at.boot_ns),
+            checkpoint @ (Record::Base { .. }
+            | Record::Counter { .. }
+            | Record::Retired { .. }
+            | Record::Owed { .. }
+            | Record::OwedCount { .. }
+            | Record::End { .. }) => self.apply_checkpoint(checkpoint)?,
+        }
+        self.records = self.records.saturating_add(1);
+        Ok(())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other records are handled above")]
+    fn apply_checkpoint(&mut self, record: Record<'_>) -> Result<(), ReplayError> {
+        let state = &mut self.state;
+        match record {
+            Record::Base { next_counter, window, start, start_boot, horizon_ns, ids_boot } => {
+                self.base(next_counter, OpenWindow { number: window, start, start_boot });
+                self.state.ids.start(ids_boot, 0);
+                self.state.ids.restore_horizon(horizon_ns);
+            }
+            Record::Counter {
+                id,
+                kind,
+                creator,
+                created_ms,
+                last_seen_ms,
+                total,
+                gained,
+                name,
+            } => {
+                let definition = definition(id, kind, creator, created_ms, name)?;
+                let (window, base) = match gained {
+                    Some(gained) => (state.open.number, total.saturating_sub(gained)),
+                    None => (0, total),
+                };
+                self.insert(definition, Values { total, base, window, last_seen_ms })?;
+            }
+            Record::Retired { name, count, total } => {
+                state.retired.insert(checked(name)?.into(), Retired { count, total });
+            }
+            Record::Owed { window } => {
+                state.closed.push_back(Arc::new(Report { window, counts: Vec::new() }));
+            }
+            Record::OwedCount { name, count, total } => {
+                let Some(report) = state.closed.back_mut() else {
+                    return Err(inconsistent("a count without its window"));
+                };
+                let name = match state.table.find(name).and_then(|slot| state.table.get(slot)) {
+                    Some((definition, _)) => Arc::clone(&definition.name),
+                    None => checked(name)?.into(),
+                };
+                Arc::make_mut(report).counts.push(Count { name, count, total });
+            }
+            Record::End { records } if records == self.records => self.ended = true,
+            Record::End { records } => {
+                let found = self.records;
+                return Err(inconsistent(format_args!(
+                    "{found} records where {records} were written"
+                )));
+            }
+            other => return Err(inconsistent(format_args!("unexpected {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn base(&mut self, next_counter: u64, open: OpenWindow) {
+        self.state.next_counter = next_counter;
+        self.state.open = open;
+    }
+
+    fn insert(&mut self, definition: Definition, values: Values) -> Result<(), ReplayError> {
+        let id = definition.id;
+        let name = Arc::clone(&definition.name);
+        let slot = self.state.insert(definition, values);
+        let slot = slot.ok_or_else(|| inconsistent(format_args!("counter {name:?} twice")))?;
+        self.by_id.insert(id, slot);
+        Ok(())
+    }
+
+    fn slot(&self, id: u64) -> Result<Slot, ReplayError> {
+        self.by_id
+            .get(&id)
+            .copied()
+            .ok_or_else(|| inconsistent(format_args!("no counter has the number {id}")))
+    }
+}
+
+fn definition(
+    id: u64,
+    kind: u8,
+    creator: u32,
+    created_ms: u64,
+    name: &str,
+) -> Result<Definition, ReplayError> {
+    if kind != KIND_COUNTER {
+        return Err(ReplayError::NewerKind(kind));
+    }
+    Ok(Definition { id, name: checked(name)?.into(), creator, created_ms })
+}
+
+fn checked(name: &str) -> Result<&str, ReplayError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(inconsistent(format_args!("a name of {} bytes", name.len())));
+    }
+    Ok(name)
+}
