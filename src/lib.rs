@@ -1,5 +1,7 @@
 //! countd counts things for scripts.
 
+pub mod turn;
+
 pub mod format;
 
 pub mod protocol;

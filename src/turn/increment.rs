@@ -1,0 +1,181 @@
+//! An increment request: known ids are answered again, new ones are applied entry by entry. An atomic
+//! request that fails at one entry leaves nothing behind; of any other the rest counts.
+
+use std::borrow::Cow;
+
+use super::refusal::{Reason, Refused};
+use super::{Core, Peer, Pending, Reply};
+use crate::counter::name;
+use crate::counter::table::Slot;
+use crate::ids::{Answer, Answered, Known, RefusedEntry, RequestId};
+use crate::protocol::{Entry, Response};
+use crate::record::{KIND_COUNTER, Record};
+
+/// Bytes of a refused entry's reason.
+const REASON_BYTES_MAX: usize = 200;
+/// Refused entries of a request that get a reason: three bytes of a request must not make hundreds in the
+/// journal and in the answer. The others are named all the same, with an empty one.
+const REASONS_MAX: usize = 16;
+
+/// What an increment is told whose append failed, before the reason.
+const NOT_COUNTED: &str = "not counted";
+
+/// What an increment request asks for.
+pub(super) struct Addition<'a> {
+    pub(super) atomic: bool,
+    pub(super) totals: bool,
+    pub(super) entries: Vec<Entry<'a>>,
+}
+
+impl Core {
+    pub(super) fn increment(
+        &mut self,
+        peer: Peer,
+        id: RequestId,
+        digest: u32,
+        addition: &Addition<'_>,
+    ) -> Result<Pending, Refused> {
+        match self.state.ids.look_up(&id, digest, self.now.boot_ns) {
+            Known::New => {}
+            Known::Again { answer, position } => {
+                let answer = answer.cloned().unwrap_or_default();
+                let reply = Reply::Message(Response::Counted(Cow::Owned(answer)));
+                // If the first request is of this same turn, its append decides for both.
+                return Ok(if position < self.ids_before {
+                    Pending::Said(reply)
+                } else {
+                    Pending::Change { reply, increments: 0, failed: NOT_COUNTED }
+                });
+            }
+            Known::OtherContent => {
+                let what = "this id was used for another request before";
+                return Err(Refused::new(Reason::OtherContent, what));
+            }
+            Known::OutOfOrder { next } => {
+                let what = format!("request {} of its session came, {next} is next", id.seq);
+                return Err(Refused::new(Reason::OutOfOrder, what));
+            }
+            Known::TooOld => {
+                self.refusals.count(Reason::TooOld);
+                let too_old = Response::TooOld { now_ns: self.now.boot_ns };
+                return Ok(Pending::Said(Reply::Message(too_old)));
+            }
+        }
+        let (answer, increments) = self.apply(peer, addition)?;
+        let kept = (answer != Answer::default()).then(|| Box::new(answer.clone()));
+        self.write(&Record::Answered { id, digest, answer: kept.clone() });
+        let answered = Answered { id, digest, answer: kept };
+        let undo = self.state.remember(answered, self.now.boot_ns);
+        self.undo.push(undo);
+        let reply = Reply::Message(Response::Counted(Cow::Owned(answer)));
+        Ok(Pending::Change { reply, increments, failed: NOT_COUNTED })
+    }
+
+    /// Applies the entries; returns the answer and how many were applied.
+    fn apply(&mut self, peer: Peer, addition: &Addition<'_>) -> Result<(Answer, u64), Refused> {
+        let (undo_mark, record_mark) = (self.undo.len(), self.records.len());
+        let mut answer = Answer::default();
+        let mut applied = 0_u64;
+        if addition.totals {
+            answer.totals.reserve_exact(addition.entries.len());
+        }
+        for (at, entry) in addition.entries.iter().enumerate() {
+            match self.add(peer, entry) {
+                Ok(total) => {
+                    applied = applied.saturating_add(1);
+                    if addition.totals {
+                        answer.totals.push(total);
+                    }
+                }
+                Err(refused) if addition.atomic => {
+                    while self.undo.len() > undo_mark {
+                        if let Some(undo) = self.undo.pop() {
+                            self.state.undo(undo);
+                        }
+                    }
+                    self.records.truncate(record_mark);
+                    return Err(refused);
+                }
+                Err(refused) => {
+                    self.refusals.count(refused.reason);
+                    let entry = u32::try_from(at).unwrap_or(u32::MAX);
+                    let explained = answer.refused.len() < REASONS_MAX;
+                    let reason = if explained {
+                        cut(refused.message, REASON_BYTES_MAX)
+                    } else {
+                        String::new()
+                    };
+                    answer.refused.push(RefusedEntry { entry, reason });
+                }
+            }
+        }
+        Ok((answer, applied))
+    }
+
+    /// Adds one entry; returns the new total.
+    fn add(&mut self, peer: Peer, entry: &Entry<'_>) -> Result<u64, Refused> {
+        // A declaration reports nothing: the window stays empty.
+        if entry.amount > 0 && self.state.window_is_empty() {
+            let start = self.state.open.start;
+            self.write(&Record::Opened { start });
+        }
+        let found = self.state.table.find(entry.name);
+        let slot = match found {
+            Some(slot) => slot,
+            None => self.define(peer, entry.name)?,
+        };
+        let Some((definition, values)) = self.state.table.get(slot) else {
+            return Err(Refused::new(Reason::BadRequest, "no such counter"));
+        };
+        let Some(total) = values.total.checked_add(entry.amount) else {
+            let (name, total, amount) = (entry.name, values.total, entry.amount);
+            let message =
+                format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
+            return Err(Refused::new(Reason::Overflow, message));
+        };
+        let id = definition.id;
+        self.write(&Record::Total { id, total });
+        self.undo.extend(self.state.set_total(slot, total, self.now.wall_ms));
+        Ok(total)
+    }
+
+    fn define(&mut self, peer: Peer, name: &str) -> Result<Slot, Refused> {
+        name::check(name).map_err(|error| Refused::new(Reason::BadName, error.to_string()))?;
+        self.room_for_another(peer)?;
+        let defined = self.state.define(name, peer.uid, self.now.wall_ms);
+        let Some((slot, undo)) = defined else {
+            return Err(Refused::new(Reason::CounterLimit, "there is no room for another counter"));
+        };
+        self.undo.push(undo);
+        if let Some((definition, _)) = self.state.table.get(slot) {
+            let id = definition.id;
+            self.write(&Record::Defined { id, kind: KIND_COUNTER, creator: peer.uid, name });
+        }
+        Ok(slot)
+    }
+
+    fn room_for_another(&self, peer: Peer) -> Result<(), Refused> {
+        let max = self.rules.counters_max;
+        if self.state.table.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+            let message = format!(
+                "the limit of {max} counters is reached: delete some, or raise --max-counters of serve"
+            );
+            return Err(Refused::new(Reason::CounterLimit, message));
+        }
+        let max = self.rules.counters_per_user_max;
+        if !self.is_owner(peer) && self.state.counters_of(peer.uid) >= max {
+            let message = format!(
+                "uid {} has created {max} counters, its limit: raise --max-counters-per-user of serve",
+                peer.uid
+            );
+            return Err(Refused::new(Reason::UserLimit, message));
+        }
+        Ok(())
+    }
+}
+
+/// The text, cut at a character to at most `bytes`.
+fn cut(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
+}

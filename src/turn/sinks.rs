@@ -1,0 +1,303 @@
+//! Sinks as the core sees them: what each is doing, what it is owed, and what it says. A sink gets windows in
+//! two steps: it prepares them, which touches no output, and writes them once the journal knows what it was
+//! offered, so that after a crash a start can tell what may be there already. Nothing is written here.
+
+use std::sync::Arc;
+
+use super::Core;
+use super::reports::{Action, Planned, RETRY_NS};
+use crate::protocol::Value;
+use crate::record::state::SinkState;
+use crate::record::{FilePlace, Offer, Record};
+use crate::report::Report;
+
+/// Windows handed to a sink at a time.
+const WINDOWS_OFFERED_MAX: usize = 64;
+
+/// A sink that this daemon has: where reports go, and as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkPlace {
+    /// `stdout`, or `file:` and the path.
+    pub place: String,
+    /// The exposition format by its name.
+    pub format: String,
+}
+
+/// What a sink says.
+#[derive(Debug)]
+pub struct SinkEvent {
+    /// Which, in the order they were given at the start.
+    pub sink: usize,
+    /// What.
+    pub news: SinkNews,
+}
+
+/// How an order to a sink ended.
+#[derive(Debug)]
+pub enum SinkNews {
+    /// The windows are rendered and can be written; to a file, there.
+    Prepared(Option<FilePlace>),
+    /// They are written.
+    Written,
+    /// They are not, and this is why; none of it is in the output.
+    Failed(String),
+    /// The sink will never take anything again.
+    Gone(String),
+}
+
+/// How a sink is doing.
+#[derive(Debug)]
+pub(super) struct SinkRun {
+    pub(super) place: SinkPlace,
+    pub(super) phase: Phase,
+    /// The format of what is being prepared: the sink's own, or that of an offer of an earlier run.
+    format: String,
+    /// What it is offered first was on its way when the last run ended.
+    pub(super) repeats: bool,
+    last_success_ms: Option<u64>,
+    last_error: Option<String>,
+}
+
+/// What a sink is doing. It has one order at a time, and what it says of another is not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    Preparing {
+        first: u64,
+        last: u64,
+    },
+    /// It has prepared them; that they are offered is not in the journal yet.
+    Offering {
+        first: u64,
+        last: u64,
+    },
+    Writing {
+        last: u64,
+    },
+    /// It has written them; that is not in the journal yet.
+    Acknowledging,
+    Failed {
+        until_ns: u64,
+    },
+    /// It takes nothing more; that is not in the journal yet.
+    Leaving,
+    Gone,
+}
+
+impl Phase {
+    /// The windows it holds of which the state knows nothing yet.
+    pub(super) fn in_hand(self) -> Option<(u64, u64)> {
+        match self {
+            Phase::Preparing { first, last } | Phase::Offering { first, last } => {
+                Some((first, last))
+            }
+            Phase::Idle
+            | Phase::Writing { .. }
+            | Phase::Acknowledging
+            | Phase::Failed { .. }
+            | Phase::Leaving
+            | Phase::Gone => None,
+        }
+    }
+
+    /// When it gets another try.
+    pub(super) fn retried_at_ns(self) -> Option<u64> {
+        match self {
+            Phase::Failed { until_ns } => Some(until_ns),
+            Phase::Idle
+            | Phase::Preparing { .. }
+            | Phase::Offering { .. }
+            | Phase::Writing { .. }
+            | Phase::Acknowledging
+            | Phase::Leaving
+            | Phase::Gone => None,
+        }
+    }
+
+    /// Whether it can be given an order.
+    fn is_free(self, now_ns: u64) -> bool {
+        self == Phase::Idle || self.retried_at_ns().is_some_and(|at| now_ns >= at)
+    }
+}
+
+impl Core {
+    /// Compares the sinks of the state with those there are now: a new one starts now, one that is missing
+    /// is forgotten, and its debt named.
+    pub(super) fn take_up_sinks(&mut self, sinks: &[SinkPlace]) -> Vec<String> {
+        let mut notes = Vec::new();
+        let known: Vec<SinkState> = self.state.sinks.clone();
+        for old in known.iter().filter(|old| sinks.iter().all(|new| new.place != old.place)) {
+            let place = old.place.as_str();
+            match self.owed(old).count() {
+                0 => {}
+                windows => notes.push(format!(
+                    "sink {place} is not configured any more: {windows} windows it was owed are dropped"
+                )),
+            }
+            self.write(&Record::SinkRemoved { place });
+            self.state.remove_sink(place);
+        }
+        for new in sinks {
+            let mut repeats = false;
+            match known.iter().find(|old| old.place == new.place) {
+                Some(old) => repeats = old.offered.is_some(),
+                None => {
+                    let acknowledged = self.state.open.number.saturating_sub(1);
+                    self.write(&Record::SinkAdded { place: &new.place, acknowledged });
+                    self.state.add_sink(&new.place, acknowledged);
+                }
+            }
+            self.runs.push(SinkRun {
+                place: new.clone(),
+                phase: Phase::Idle,
+                format: new.format.clone(),
+                repeats,
+                last_success_ms: None,
+                last_error: None,
+            });
+        }
+        notes
+    }
+
+    /// Whether every sink has acknowledged every closed window, or will take no more.
+    pub fn sinks_are_even(&self) -> bool {
+        self.debtors(u64::MAX).next().is_none()
+    }
+
+    /// What sinks are owed, in words.
+    pub fn unpaid(&self) -> Vec<String> {
+        self.debtors(u64::MAX)
+            .map(|debt| format!("not yet taken by {}", describe_debt(debt)))
+            .collect()
+    }
+
+    pub(super) fn hear(&mut self, event: SinkEvent) {
+        let SinkEvent { sink, news } = event;
+        let Some(run) = self.runs.get_mut(sink) else { return };
+        match (news, run.phase) {
+            (SinkNews::Prepared(file), Phase::Preparing { first, last }) => {
+                run.phase = Phase::Offering { first, last };
+                let format = run.format.clone();
+                self.planned
+                    .push(Planned::Offer { sink, offer: Offer { first, last, format, file } });
+            }
+            (SinkNews::Written, Phase::Writing { last }) => {
+                run.phase = Phase::Acknowledging;
+                run.last_success_ms = Some(self.now.wall_ms);
+                if run.last_error.take().is_some() {
+                    self.notes.push(format!("{} takes reports again", run.place.place));
+                }
+                self.planned.push(Planned::Acknowledge { sink, last });
+            }
+            (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
+                if run.last_error.is_none() {
+                    let place = &run.place.place;
+                    self.notes
+                        .push(format!("{place}: {why}; reports wait, and come once it works"));
+                }
+                run.last_error = Some(why);
+                run.phase = Phase::Failed { until_ns: self.now.boot_ns.saturating_add(RETRY_NS) };
+            }
+            (SinkNews::Gone(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
+                run.phase = Phase::Leaving;
+                self.planned.push(Planned::Remove { sink, why });
+            }
+            (
+                SinkNews::Prepared(_) | SinkNews::Written | SinkNews::Failed(_) | SinkNews::Gone(_),
+                _,
+            ) => {}
+        }
+    }
+
+    /// Hands each sink that has nothing to do what it is owed: what it was offered before, unchanged, else
+    /// the oldest windows.
+    pub(super) fn prepare_owed(&mut self, actions: &mut Vec<Action>) {
+        for at in 0..self.runs.len() {
+            let Some(run) = self.runs.get(at) else { continue };
+            let free = run.phase.is_free(self.now.boot_ns);
+            let Some(sink) = self.state.sink(&run.place.place).filter(|_| free) else { continue };
+            let offered = sink.offered.as_ref();
+            let last = offered.map_or(u64::MAX, |offer| offer.last);
+            let reports: Vec<_> = self
+                .owed(sink)
+                .filter(|report| report.window.number <= last)
+                .take(if offered.is_some() { usize::MAX } else { WINDOWS_OFFERED_MAX })
+                .cloned()
+                .collect();
+            let ends = reports.first().zip(reports.last());
+            let phase = match ends {
+                Some((first, last)) => {
+                    Phase::Preparing { first: first.window.first, last: last.window.number }
+                }
+                None => Phase::Idle,
+            };
+            let format = offered.map_or(&run.place.format, |offer| &offer.format).clone();
+            if let Some(run) = self.runs.get_mut(at) {
+                run.phase = phase;
+                run.format.clone_from(&format);
+            }
+            if !reports.is_empty() {
+                actions.push(Action::Prepare { sink: at, format, reports });
+            }
+        }
+    }
+
+    fn owed<'a>(&'a self, sink: &SinkState) -> impl Iterator<Item = &'a Arc<Report>> + use<'a> {
+        let acknowledged = sink.acknowledged;
+        self.state.closed().filter(move |report| report.window.number > acknowledged)
+    }
+
+    /// The sinks that have not acknowledged every window up to `window`, with how many they are owed.
+    pub(super) fn debtors(&self, window: u64) -> impl Iterator<Item = (&SinkRun, usize)> {
+        self.runs.iter().filter_map(move |run| {
+            let sink = self.state.sink(&run.place.place)?;
+            let owed = self.owed(sink).filter(|report| report.window.number <= window).count();
+            (owed > 0).then_some((run, owed))
+        })
+    }
+
+    pub(super) fn sink_problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self
+            .debtors(u64::MAX)
+            .filter(|(run, owed)| *owed > 1 && run.last_error.is_none())
+            .map(|(run, owed)| format!("sink {} is owed {owed} windows", run.place.place))
+            .collect();
+        for run in &self.runs {
+            let place = &run.place.place;
+            if run.phase == Phase::Gone {
+                problems.push(format!("sink {place} is closed"));
+            } else if let Some(error) = &run.last_error {
+                problems.push(format!("sink {place} failed last time: {error}"));
+            }
+        }
+        problems
+    }
+
+    pub(super) fn sink_facts(&self) -> Vec<(String, Value)> {
+        let mut facts = Vec::new();
+        for (number, run) in self.runs.iter().enumerate() {
+            let sink = self.state.sink(&run.place.place);
+            let owed = sink.map_or(0, |sink| self.owed(sink).count());
+            let mut fact = |key: &str, value| facts.push((format!("sink_{number}_{key}"), value));
+            fact("place", Value::Text(run.place.place.clone()));
+            fact("format", Value::Text(run.place.format.clone()));
+            fact("windows_owed", Value::Number(u64::try_from(owed).unwrap_or(u64::MAX)));
+            if let Some(at) = run.last_success_ms {
+                fact("last_success", Value::TimeMs(at));
+            }
+            if let Some(error) = &run.last_error {
+                fact("last_error", Value::Text(error.clone()));
+            }
+        }
+        facts
+    }
+}
+
+pub(super) fn describe_debt((run, owed): (&SinkRun, usize)) -> String {
+    let place = &run.place.place;
+    let windows = if owed == 1 { "window" } else { "windows" };
+    match &run.last_error {
+        Some(error) => format!("{place} ({owed} {windows}: {error})"),
+        None => format!("{place} ({owed} {windows})"),
+    }
+}

@@ -1,0 +1,312 @@
+//! Any requests, failing appends, failing sinks and restarts, against a plain map of totals: nothing that was
+//! acknowledged is lost or counted twice, in totals and in what each sink gets.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NAMES: [&str; 4] = ["a", "b", "c,k=v", "-bad"];
+const SINKS: [&str; 2] = ["stdout", "file:/x"];
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// A request: entries (name, amount), whether it is atomic.
+    Incr(Vec<(usize, u64)>, bool),
+    /// The same request again, the nth last.
+    Retry(usize),
+    Delete(usize),
+    /// A sink goes on with what it was told, or fails.
+    Sink(usize, bool),
+    /// Appends begin to fail, or work again: first, second.
+    Disk(bool, bool),
+    Flush,
+    Pass(u64),
+    Restart,
+    /// A request whose turn is appended but not answered: killed, started again, asked again.
+    KilledBeforeReply(Vec<(usize, u64)>, bool),
+    /// Killed when what a sink says is appended but not acted upon.
+    KilledBeforeActions(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let entries = prop::collection::vec((0..NAMES.len(), 0..4_u64), 1..4);
+    let others = entries.clone();
+    prop_oneof![
+        6 => (entries, any::<bool>()).prop_map(|(entries, atomic)| Event::Incr(entries, atomic)),
+        2 => (0..6_usize).prop_map(Event::Retry),
+        1 => (0..NAMES.len()).prop_map(Event::Delete),
+        8 => (0..SINKS.len(), prop::bool::weighted(0.8)).prop_map(|(s, ok)| Event::Sink(s, ok)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Event::Disk(a, b)),
+        2 => Just(Event::Flush),
+        2 => (1..7_000_u64).prop_map(Event::Pass),
+        1 => Just(Event::Restart),
+        1 => (others, any::<bool>()).prop_map(|(e, atomic)| Event::KilledBeforeReply(e, atomic)),
+        1 => (0..SINKS.len()).prop_map(Event::KilledBeforeActions),
+    ]
+}
+
+/// What a sink of the test is at.
+#[derive(Debug, Default, Clone)]
+struct FakeSink {
+    prepared: Vec<std::sync::Arc<Report>>,
+    /// What it was told and has not answered.
+    order: Option<Order>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Prepare,
+    Write,
+}
+
+type Totals = BTreeMap<String, u64>;
+
+/// A request, what it adds, and what was answered.
+#[derive(Debug, Clone)]
+struct Sent {
+    payload: Vec<u8>,
+    entries: Vec<(usize, u64)>,
+    answer: Option<Answer>,
+}
+
+struct Model {
+    world: World,
+    /// What there is, by what was acknowledged.
+    totals: Totals,
+    /// What was ever gained, deleted counters too.
+    gained: Totals,
+    /// What each sink has written and had acknowledged.
+    taken: [Totals; SINKS.len()],
+    sinks: [FakeSink; SINKS.len()],
+    sent: Vec<Sent>,
+}
+
+fn add(totals: &mut Totals, name: &str, amount: u64) {
+    *totals.entry(name.into()).or_default() += amount;
+}
+
+impl Model {
+    fn new() -> Model {
+        Model {
+            world: World::with(rules(), &SINKS),
+            totals: Totals::new(),
+            gained: Totals::new(),
+            taken: Default::default(),
+            sinks: Default::default(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// A turn; orders to sinks are noted, acknowledged ranges are booked.
+    fn turn(&mut self, requests: &[(Peer, Vec<u8>)], news: Vec<(usize, SinkNews)>) -> Turned {
+        let before = self.acknowledged();
+        let turned = self.world.turn(requests, news);
+        self.book(&before);
+        for action in &turned.actions {
+            match action {
+                Action::Prepare { sink, reports, .. } => {
+                    let order = Some(Order::Prepare);
+                    self.sinks[*sink] = FakeSink { prepared: reports.clone(), order };
+                }
+                Action::Write { sink } => self.sinks[*sink].order = Some(Order::Write),
+                Action::Reply(..) | Action::Note(_) | Action::Flushed { .. } => {}
+            }
+        }
+        turned
+    }
+
+    /// Books what sinks have had acknowledged since `before`.
+    fn book(&mut self, before: &[u64]) {
+        let after = self.acknowledged();
+        for sink in 0..SINKS.len() {
+            if after[sink] > before[sink] {
+                let done = std::mem::take(&mut self.sinks[sink].prepared);
+                assert_eq!(done.last().map(|report| report.window.number), Some(after[sink]));
+                for count in done.iter().flat_map(|report| &report.counts) {
+                    add(&mut self.taken[sink], &count.name, count.count);
+                }
+            }
+        }
+    }
+
+    fn acknowledged(&self) -> Vec<u64> {
+        let state = &self.world.core.state;
+        SINKS.iter().map(|sink| state.sink(sink).unwrap().acknowledged).collect()
+    }
+
+    fn write_request(&mut self, entries: Vec<(usize, u64)>, atomic: bool) -> usize {
+        let id = self.world.new_id();
+        let named: Vec<_> = entries.iter().map(|&(name, amount)| (NAMES[name], amount)).collect();
+        let request = if atomic { incr(id, &named) } else { stream(id, &named) };
+        let payload = payload(&request);
+        self.sent.push(Sent { payload, entries, answer: None });
+        self.sent.len() - 1
+    }
+
+    /// What a sink says to what it was told.
+    fn news_of(&mut self, sink: usize, works: bool) -> SinkNews {
+        match self.sinks[sink].order.take() {
+            // It may say what it likes when it was told nothing.
+            None => SinkNews::Written,
+            Some(_) if !works => SinkNews::Failed("no".into()),
+            Some(Order::Prepare) => SinkNews::Prepared(None),
+            Some(Order::Write) => SinkNews::Written,
+        }
+    }
+
+    fn ask(&mut self, at: usize) {
+        let Sent { payload, entries, answer } = self.sent[at].clone();
+        let turned = self.turn(&[(peer(OWNER), payload)], Vec::new());
+        let Some((_, Reply::Message(response))) = turned.replies.into_iter().next() else {
+            panic!("no answer")
+        };
+        let Response::Counted(new) = response else {
+            // Ids are forgotten after a while, and the client is told so; nothing else may become of them.
+            let forgotten = matches!(response, Response::TooOld { .. });
+            assert!(
+                forgotten || answer.is_none(),
+                "what was acknowledged is refused: {response:?}"
+            );
+            return;
+        };
+        let new = new.into_owned();
+        if let Some(first) = answer {
+            assert_eq!(first, new);
+            return;
+        }
+        let refused: Vec<usize> = new.refused.iter().map(|r| r.entry as usize).collect();
+        for (place, (name, amount)) in entries.into_iter().enumerate() {
+            if !refused.contains(&place) {
+                add(&mut self.totals, NAMES[name], amount);
+                add(&mut self.gained, NAMES[name], amount);
+            }
+        }
+        self.sent[at].answer = Some(new);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Incr(entries, atomic) => {
+                let at = self.write_request(entries, atomic);
+                self.ask(at);
+            }
+            Event::Retry(back) => {
+                if let Some(at) = self.sent.len().checked_sub(back + 1) {
+                    self.ask(at);
+                }
+            }
+            Event::Delete(name) => {
+                let wanted = Wanted { patterns: vec![NAMES[name]], tags: vec![] };
+                let request = payload(&Request::Delete { wanted, dry_run: false });
+                let turned = self.turn(&[(peer(OWNER), request)], Vec::new());
+                if let Some((_, Reply::Snapshot(_))) = turned.replies.first() {
+                    self.totals.remove(NAMES[name]);
+                }
+            }
+            Event::Sink(sink, works) => {
+                let news = self.news_of(sink, works);
+                self.turn(&[], vec![(sink, news)]);
+            }
+            Event::Disk(first, second) => {
+                self.world.first_fails = first.then_some("first");
+                self.world.second_fails = second.then_some("second");
+            }
+            Event::Flush => {
+                self.world.core.flush_soon();
+                self.turn(&[], Vec::new());
+            }
+            Event::Pass(ms) => {
+                self.world.pass(ms);
+                self.turn(&[], Vec::new());
+            }
+            Event::Restart => self.restart(),
+            Event::KilledBeforeReply(entries, atomic) => {
+                let at = self.write_request(entries, atomic);
+                let request = self.sent[at].payload.clone();
+                let asked = std::iter::once((peer(OWNER), request.as_slice()));
+                let now = self.world.now;
+                let records = self.world.core.step(now, SNAPSHOTS_MAX, asked).to_vec();
+                self.world.blocks.push((records, now.wall_ms));
+                self.restart();
+                self.ask(at);
+            }
+            Event::KilledBeforeActions(sink) => {
+                let (news, before) = (self.news_of(sink, true), self.acknowledged());
+                self.world.core.flush_soon();
+                let now = self.world.now;
+                let events = std::iter::once(SinkEvent { sink, news });
+                let records = self.world.core.advance(now, events).to_vec();
+                self.world.blocks.push((records, now.wall_ms));
+                self.world.restart(&SINKS.map(place));
+                self.book(&before);
+                self.sinks = Default::default();
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.world.restart(&SINKS.map(place));
+        self.sinks = Default::default();
+    }
+
+    fn check(&mut self) {
+        let columns = self.world.core.state.table.columns();
+        let totals: Totals =
+            columns.iter().map(|(_, d, v)| (d.name.to_string(), v.total)).collect();
+        assert_eq!(totals, self.totals);
+        // Closing a copy of the state tells what the open window holds.
+        let mut replay = Replay::new(7);
+        for (payload, wall_ms) in &self.world.blocks {
+            replay.block(payload, *wall_ms).unwrap();
+        }
+        let mut state = replay.finish();
+        let open = state.open;
+        let window = crate::window::Window {
+            first: open.number,
+            number: open.number,
+            start: open.start,
+            start_boot: open.start_boot,
+            end: self.world.now,
+            end_boot: BOOT,
+        };
+        let open = state.close(window, false);
+        for (sink, name) in SINKS.iter().enumerate() {
+            let mut sum = self.taken[sink].clone();
+            let acknowledged = self.world.core.state.sink(name).unwrap().acknowledged;
+            let owed = self.world.core.state.closed();
+            let owed = owed.filter(|report| report.window.number > acknowledged);
+            for count in owed.flat_map(|report| &report.counts).chain(&open.counts) {
+                add(&mut sum, &count.name, count.count);
+            }
+            sum.retain(|_, count| *count > 0);
+            let mut gained = self.gained.clone();
+            gained.retain(|_, count| *count > 0);
+            assert_eq!(sum, gained, "{name}");
+        }
+    }
+
+    /// Once a turn is over, whatever is due later is due later.
+    fn check_that_it_may_sleep(&mut self) {
+        self.turn(&[], Vec::new());
+        let due = self.world.core.deadline_ns();
+        assert!(due.is_none_or(|due| due > self.world.now.boot_ns), "{due:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nothing_acknowledged_is_lost_or_counted_twice(
+        events in prop::collection::vec(event(), 1..120)
+    ) {
+        let mut model = Model::new();
+        for event in events {
+            model.happen(event);
+            model.check();
+            model.check_that_it_may_sleep();
+        }
+        model.happen(Event::Restart);
+        model.check();
+    }
+}
