@@ -1,5 +1,9 @@
 //! countd counts things for scripts.
 
+pub mod journal;
+pub mod sink;
+pub mod system;
+
 pub mod turn;
 
 pub mod format;

@@ -1,0 +1,275 @@
+//! A disk in memory for tests. It tells what is written from what is synced, so that a process can be killed
+//! (what is written stays) and the power can be cut (of what is not synced, any part stays or none), at every
+//! single operation. Only what changes the disk counts as an operation.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::disk::{Disk, File};
+
+/// What happens to an operation, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// All goes well.
+    Well,
+    /// This one fails, those after it do not.
+    FailAt(u64),
+    /// From this one on nothing happens any more: the process is dead.
+    StopAt(u64),
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Append(u64, Vec<u8>),
+    Truncate(u64),
+    Link(String, usize),
+    Rename(String, String, usize),
+    Remove(String),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    written: Vec<u8>,
+    synced: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inner {
+    files: Vec<Content>,
+    names: BTreeMap<String, usize>,
+    synced_names: BTreeMap<String, usize>,
+    unsynced_names: Vec<Change>,
+    operations: u64,
+    plan: Option<Plan>,
+    /// How many more bytes fit.
+    space: Option<usize>,
+}
+
+/// The disk.
+#[derive(Debug, Clone, Default)]
+pub struct FakeDisk(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct FakeFile(FakeDisk, usize);
+
+impl FakeDisk {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// How many operations there were.
+    pub fn operations(&self) -> u64 {
+        self.inner().operations
+    }
+
+    /// Sets what happens, counting from now on.
+    pub fn plan(&self, plan: Plan) {
+        let mut inner = self.inner();
+        (inner.plan, inner.operations) = (Some(plan), 0);
+    }
+
+    /// Lets only this many more bytes be written.
+    pub fn space(&self, bytes: Option<usize>) {
+        self.inner().space = bytes;
+    }
+
+    /// The disk after the process was killed: all that was written is there.
+    pub fn killed(&self) -> FakeDisk {
+        let mut inner = self.inner().clone();
+        inner.plan = None;
+        FakeDisk(Arc::new(Mutex::new(inner)))
+    }
+
+    /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance.
+    pub fn power_cut(&self, seed: u64) -> FakeDisk {
+        let mut inner = self.inner().clone();
+        let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut kept = || {
+            // xorshift64: 0 stays 0.
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % 2 == 1
+        };
+        for file in &mut inner.files {
+            let changes = std::mem::take(&mut file.unsynced).into_iter();
+            for change in changes.filter(|_| kept()) {
+                apply(&mut file.synced, change);
+            }
+            file.written = file.synced.clone();
+        }
+        let changes = std::mem::take(&mut inner.unsynced_names).into_iter();
+        for change in changes.filter(|_| kept()) {
+            apply_name(&mut inner.synced_names, change);
+        }
+        inner.names = inner.synced_names.clone();
+        (inner.plan, inner.space) = (None, None);
+        FakeDisk(Arc::new(Mutex::new(inner)))
+    }
+
+    /// A file's bytes, to look at and to damage; written and synced.
+    pub fn edit<T>(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut inner = self.inner();
+        let at = inner.names[name];
+        let file = &mut inner.files[at];
+        let made = edit(&mut file.written);
+        file.synced = file.written.clone();
+        made
+    }
+
+    /// Puts a file there; written and synced.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        self.create(name).unwrap();
+        self.sync_folder().unwrap();
+        self.edit(name, |content| content.extend_from_slice(bytes));
+    }
+
+    /// Whether the next operation is to be done.
+    fn begin(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        let now = inner.operations;
+        inner.operations += 1;
+        match inner.plan {
+            Some(Plan::FailAt(at)) if at == now => Err(io::Error::other("failed as planned")),
+            Some(Plan::StopAt(at)) if at <= now => Err(io::Error::other("dead")),
+            _ => Ok(inner),
+        }
+    }
+
+    fn change_name(&self, change: Change) -> io::Result<()> {
+        let mut inner = self.begin()?;
+        apply_name(&mut inner.names, change.clone());
+        inner.unsynced_names.push(change);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> io::Result<usize> {
+        self.inner().names.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+fn apply(content: &mut Vec<u8>, change: Change) {
+    match change {
+        Change::Append(offset, bytes) => {
+            let (start, end) = (offset as usize, offset as usize + bytes.len());
+            content.resize(content.len().max(end), 0);
+            content[start..end].copy_from_slice(&bytes);
+        }
+        Change::Truncate(length) => content.truncate(length as usize),
+        Change::Link(..) | Change::Rename(..) | Change::Remove(_) => unreachable!(),
+    }
+}
+
+fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
+    match change {
+        Change::Link(name, file) => drop(names.insert(name, file)),
+        Change::Remove(name) => drop(names.remove(&name)),
+        Change::Rename(from, to, file) => {
+            if names.get(&from) == Some(&file) {
+                names.remove(&from);
+            }
+            names.insert(to, file);
+        }
+        Change::Append(..) | Change::Truncate(_) => unreachable!(),
+    }
+}
+
+impl Disk for FakeDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.inner().names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(FakeFile(self.clone(), self.find(name)?)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        if self.find(name).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = self.inner().files.len();
+        self.change_name(Change::Link(name.into(), file))?;
+        self.inner().files.push(Content::default());
+        self.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let file = self.find(from)?;
+        self.change_name(Change::Rename(from.into(), to.into(), file))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.find(name)?;
+        self.change_name(Change::Remove(name.into()))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let mut inner = self.begin()?;
+        inner.synced_names = inner.names.clone();
+        inner.unsynced_names.clear();
+        Ok(())
+    }
+}
+
+impl FakeFile {
+    fn write(&self, inner: &mut Inner, bytes: &[u8]) {
+        let file = &mut inner.files[self.1];
+        let change = Change::Append(file.written.len() as u64, bytes.to_vec());
+        apply(&mut file.written, change.clone());
+        file.unsynced.push(change);
+    }
+}
+
+impl File for FakeFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.inner().files[self.1].written.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let inner = self.0.inner();
+        let rest = inner.files[self.1].written.get(offset as usize..).unwrap_or_default();
+        // As few as a disk may return.
+        let count = rest.len().min(bytes.len()).min(4096);
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let before = self.0.operations();
+        let plan = self.0.inner().plan;
+        let alive = !matches!(plan, Some(Plan::StopAt(at)) if at < before);
+        match self.0.begin() {
+            Ok(mut inner) => {
+                let fits = inner.space.map_or(bytes.len(), |space| space.min(bytes.len()));
+                inner.space = inner.space.map(|space| space - fits);
+                self.write(&mut inner, &bytes[..fits]);
+                if fits == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+            }
+            // A write that fails, or in which the process dies, may have got half-way.
+            Err(error) => {
+                if alive {
+                    self.write(&mut self.0.inner(), &bytes[..bytes.len() / 2]);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut inner = self.0.begin()?;
+        let file = &mut inner.files[self.1];
+        apply(&mut file.written, Change::Truncate(length));
+        file.unsynced.push(Change::Truncate(length));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.0.begin()?;
+        let file = &mut inner.files[self.1];
+        file.synced = file.written.clone();
+        file.unsynced.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! The sink on standard output. A reader that went away closes it for good; whatever else goes wrong is
+//! tried again from the byte it had come to.
+
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::{Sink, SinkError, render};
+use crate::format::ReportFormat;
+use crate::record::FilePlace;
+use crate::report::Report;
+
+/// Standard output as a sink.
+#[derive(Debug, Default)]
+pub struct Stdout {
+    rendered: Vec<u8>,
+    written: usize,
+}
+
+impl Sink for Stdout {
+    fn prepare(
+        &mut self,
+        format: ReportFormat,
+        reports: &[Arc<Report>],
+    ) -> Result<Option<FilePlace>, SinkError> {
+        let mut text = Vec::new();
+        render(format, reports, &mut text);
+        // The same report again is one that failed half-way: what is out already stays out.
+        if text != self.rendered {
+            self.rendered = text;
+            self.written = 0;
+        }
+        Ok(None)
+    }
+
+    fn write(&mut self) -> Result<(), SinkError> {
+        while let Some(rest) = self.rendered.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::write(rustix::stdio::stdout(), rest) {
+                Ok(written) => self.written = self.written.saturating_add(written),
+                Err(Errno::INTR) => {}
+                // Whoever shares the terminal or the pipe has set it so.
+                Err(Errno::AGAIN) => wait_until_writable()?,
+                Err(Errno::PIPE) => {
+                    let why = "nobody reads it any more; closed, counting goes on";
+                    return Err(SinkError::Gone(why.into()));
+                }
+                Err(error) => return Err(SinkError::Failed(error.to_string())),
+            }
+        }
+        self.rendered = Vec::new();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+fn wait_until_writable() -> Result<(), SinkError> {
+    let stdout = rustix::stdio::stdout();
+    match poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(SinkError::Failed(error.to_string())),
+    }
+}

@@ -1,0 +1,217 @@
+//! The real disk: a folder held open by its descriptor, so that nobody can swap it for another, and the lock
+//! that gives a state folder one live owner. What the files say is the journal's business.
+
+use std::fmt;
+use std::fs::{DirBuilder, TryLockError};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+use crate::journal::disk::{Disk, File};
+
+/// The name of the file whose lock is the ownership of a state folder. It is never removed.
+const LOCK: &str = "lock";
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct FolderDisk {
+    folder: OwnedFd,
+}
+
+impl FolderDisk {
+    /// Opens a folder that is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<FolderDisk> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?;
+        Ok(FolderDisk { folder })
+    }
+
+    /// Never follows a symbolic link and never waits for the other end of a named pipe.
+    fn open_file(&self, name: &str, flags: OFlags, mode: u32) -> io::Result<std::fs::File> {
+        let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::from_raw_mode(mode);
+        let file = retry_on_intr(|| rustix::fs::openat(&self.folder, name, flags, mode))?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok(file.into())
+    }
+
+    fn journal_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
+        let file = self.open_file(name, flags | OFlags::APPEND, 0o640)?;
+        Ok(Arc::new(FolderFile { file, truncated: AtomicBool::new(false) }))
+    }
+}
+
+impl Disk for FolderDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.folder)? {
+            let entry = entry?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.into()),
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.journal_file(name, OFlags::empty())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.journal_file(name, OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::renameat(&self.folder, from, &self.folder, to))?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()))?)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::fsync(&self.folder))?)
+    }
+}
+
+#[derive(Debug)]
+struct FolderFile {
+    file: std::fs::File,
+    /// Whether it was cut since it was last synced: fdatasync only promises lengths that grew.
+    truncated: AtomicBool,
+}
+
+impl File for FolderFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| rustix::io::pread(&self.file, &mut *bytes, offset))?)
+    }
+
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        // One write, as a rule. One that comes short is gone on with, to hear why it did.
+        (&self.file).write_all(bytes)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.truncated.store(true, Ordering::Release);
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.file, length))?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.truncated.swap(false, Ordering::AcqRel) {
+            return Ok(retry_on_intr(|| rustix::fs::fsync(&self.file))?);
+        }
+        Ok(retry_on_intr(|| rustix::fs::fdatasync(&self.file))?)
+    }
+}
+
+/// Why a state folder cannot be had.
+#[derive(Debug)]
+pub enum StateFolderError {
+    /// Another process owns it.
+    Owned {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system refused.
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StateFolderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateFolderError::Owned { path } => write!(
+                f,
+                "another countd has the state folder {}: stop it first, or give this one its own \
+                 with --state-dir",
+                path.display()
+            ),
+            StateFolderError::Io { path, doing, source } => {
+                write!(f, "cannot {doing} state folder {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for StateFolderError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StateFolderError::Owned { .. } => None,
+            StateFolderError::Io { source, .. } => Some(source),
+        }
+    }
+}
+
+/// A state folder that this process owns for as long as it keeps this value.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    disk: Arc<FolderDisk>,
+    /// Open for the sake of its lock, which the kernel gives back however the process ends.
+    _lock: std::fs::File,
+}
+
+impl StateFolder {
+    /// Takes a folder into possession, and makes it (mode 0700, and so its parents) if it is missing.
+    ///
+    /// # Errors
+    /// [`StateFolderError`]: somebody else has it, or the system refuses.
+    pub fn open(path: &Path) -> Result<StateFolder, StateFolderError> {
+        let io = |doing| {
+            move |source: io::Error| StateFolderError::Io { path: path.into(), doing, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create"))?;
+        let disk = FolderDisk::open(path).map_err(io("open"))?;
+        let lock = disk.open_file(LOCK, OFlags::CREATE, 0o600).map_err(io("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StateFolderError::Owned { path: path.into() });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        // A folder that may be new must itself survive a power cut before anything in it is promised. Its
+        // parents need not be readable for us, so the whole file system is asked; once in a folder's life.
+        if disk.list().map_err(io("read"))?.iter().all(|name| name == LOCK) {
+            retry_on_intr(|| rustix::fs::syncfs(&disk.folder))
+                .map_err(|error| io("sync")(error.into()))?;
+        }
+        Ok(StateFolder { path: path.into(), disk: Arc::new(disk), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder as a disk. Whoever writes to it must not outlive the state folder.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::<FolderDisk>::clone(&self.disk)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! The kernel's side: clocks, random bits, sockets, signals, files, groups, and where they are looked for.
+//! What depends on the operating system is here; nothing here decides anything about counters.
+
+pub mod clock;
+pub mod connect;
+pub mod disk;
+pub mod groups;
+pub mod limits;
+pub mod listen;
+pub mod output;
+pub mod paths;
+pub mod random;
+pub mod signals;
