@@ -1,5 +1,8 @@
 //! countd counts things for scripts.
 
+pub mod client;
+pub mod server;
+
 pub mod journal;
 pub mod sink;
 pub mod system;

@@ -1,0 +1,246 @@
+//! Puts a server together from a configuration: the state folder and its lock, the socket and its lock, the
+//! journal, the sinks. What the configuration should be is the command line's business.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::network::UnixNetwork;
+use super::{ConnectionLimits, Server, ServerError, Setup, SinkSetup, Stopper};
+use crate::format::ReportFormat;
+use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
+use crate::protocol::Value;
+use crate::record::state::State;
+use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
+use crate::system::clock::{self, Clock, SystemClock};
+use crate::system::disk::{StateFolder, StateFolderError};
+use crate::system::listen::{ListenAt, ListenError, Listening};
+use crate::system::signals::Signals;
+use crate::system::{limits, random};
+use crate::turn::Rules;
+use crate::window::{BootId, Moment};
+
+/// Where reports go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkConfig {
+    /// Standard output.
+    Stdout,
+    /// A log file.
+    LogFile(PathBuf),
+}
+
+/// What a daemon is to be like.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: ListenAt,
+    /// Where its state lives; `None` keeps nothing.
+    pub state_folder: Option<PathBuf>,
+    /// When the journal is synced.
+    pub fsync: Fsync,
+    /// Where reports go, and as what.
+    pub sinks: Vec<(SinkConfig, ReportFormat)>,
+    /// Spacing of flushes.
+    pub interval: Duration,
+    /// Whether flushes come at multiples of the interval by the wall clock.
+    pub aligned: bool,
+    /// Whether idle counters are reported with 0.
+    pub with_idle: bool,
+    /// Counters in all.
+    pub counters_max: u32,
+    /// Counters that one uid may create; a quarter of all by default.
+    pub counters_per_user_max: Option<u32>,
+    /// Connections in all.
+    pub connections_max: usize,
+}
+
+impl Config {
+    /// A daemon on this socket with the defaults: state nowhere, reports nowhere, every 5 s.
+    pub fn ephemeral(socket: &Path) -> Config {
+        Config {
+            listen: ListenAt { path: socket.to_owned(), mode: 0o600, group: None },
+            state_folder: None,
+            fsync: Fsync::Everysec,
+            sinks: Vec::new(),
+            interval: Duration::from_secs(5),
+            aligned: false,
+            with_idle: false,
+            counters_max: 1_000_000,
+            counters_per_user_max: None,
+            connections_max: 1024,
+        }
+    }
+}
+
+/// Why a daemon cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The state folder cannot be had.
+    Folder(StateFolderError),
+    /// The journal in the state folder cannot be read.
+    Journal {
+        /// The state folder.
+        folder: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The socket cannot be had.
+    Listen(ListenError),
+    /// The log file cannot be opened.
+    LogFile {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused something that is always there.
+    System(io::Error),
+    /// The server gave up while it was made ready.
+    Server(ServerError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Folder(error) => error.fmt(f),
+            StartError::Journal { folder, source } => {
+                write!(f, "state folder {}: {source}", folder.display())
+            }
+            StartError::Listen(error) => error.fmt(f),
+            StartError::LogFile { path, source } => {
+                write!(f, "cannot open the log file {}: {source}", path.display())
+            }
+            StartError::System(error) => error.fmt(f),
+            StartError::Server(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A state folder that is locked, or none, with what is in it.
+struct Loaded {
+    journal: Journal,
+    state: State,
+    fold_first: bool,
+    notes: Vec<String>,
+}
+
+impl Server {
+    /// Makes a daemon of this configuration ready. Signals are handed in if this process is to obey them;
+    /// the stopper stops it in any case. `notice` takes messages for the operator.
+    ///
+    /// # Errors
+    /// [`StartError`] says what could not be had. Nothing is left behind then.
+    pub fn assemble(
+        config: Config,
+        signals: Option<Signals>,
+        stopper: Stopper,
+        mut notice: Box<dyn FnMut(&str) + Send>,
+    ) -> Result<Server, StartError> {
+        let boot = clock::boot_id().map_err(StartError::System)?;
+        let now = SystemClock.now();
+        let owner = rustix::process::geteuid().as_raw();
+        limits::allow_descriptors(config.connections_max);
+        let folder = config.state_folder.as_deref().map(StateFolder::open).transpose();
+        let folder = folder.map_err(StartError::Folder)?;
+        let sinks = open_sinks(&config)?;
+        let listening = Listening::open(&config.listen).map_err(StartError::Listen)?;
+        let ready = (|| {
+            let loaded = load(folder.as_ref(), boot, now)?;
+            loaded.notes.iter().for_each(|note| notice(note));
+            let socket = listening.path().to_owned();
+            Ok((loaded, socket))
+        })();
+        let (loaded, socket) = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                listening.unlink();
+                return Err(error);
+            }
+        };
+        let (network, waker) = UnixNetwork::new(listening, signals).map_err(StartError::System)?;
+        let waker = Arc::new(waker);
+        stopper.wakes(Arc::clone(&waker));
+        let setup = Setup {
+            network: Box::new(network),
+            waker,
+            clock: Box::new(SystemClock),
+            boot,
+            journal: loaded.journal,
+            fsync: config.fsync,
+            fold_first: loaded.fold_first,
+            state: loaded.state,
+            sinks,
+            rules: rules(&config, owner),
+            limits: ConnectionLimits {
+                connections_max: config.connections_max,
+                per_user_max: (config.connections_max / 4).max(1),
+                owner,
+            },
+            about: about(&socket, config.state_folder.as_deref(), owner),
+            folder,
+            hangup_stops: rustix::termios::isatty(rustix::stdio::stdout()),
+            notice,
+        };
+        Server::start(setup, stopper).map_err(StartError::Server)
+    }
+}
+
+fn load(folder: Option<&StateFolder>, boot: BootId, now: Moment) -> Result<Loaded, StartError> {
+    let state_id = random::session().map_err(StartError::System)?;
+    let Some(folder) = folder else {
+        let state = State::new(state_id, boot, now);
+        let journal = Journal::ephemeral();
+        return Ok(Loaded { journal, state, fold_first: false, notes: Vec::new() });
+    };
+    let opened = Journal::open(folder.disk(), Fresh { state_id, boot, now });
+    let Opened { journal, state, notes, unclean, .. } = opened
+        .map_err(|source| StartError::Journal { folder: folder.path().to_owned(), source })?;
+    Ok(Loaded { journal, state, fold_first: unclean, notes })
+}
+
+fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {
+    let mut sinks = Vec::new();
+    for (sink, format) in &config.sinks {
+        let (place, sink): (String, Box<dyn Sink>) = match sink {
+            SinkConfig::Stdout => ("stdout".into(), Box::new(Stdout::default())),
+            SinkConfig::LogFile(path) => {
+                let failed = |source| StartError::LogFile { path: path.clone(), source };
+                let path = std::path::absolute(path).map_err(failed)?;
+                let file = LogFile::open(&path, config.fsync != Fsync::No).map_err(failed)?;
+                (format!("file:{}", path.display()), Box::new(file))
+            }
+        };
+        sinks.push(SinkSetup { place, format: *format, sink });
+    }
+    Ok(sinks)
+}
+
+fn rules(config: &Config, owner: u32) -> Rules {
+    let quarter = (config.counters_max / 4).max(1);
+    Rules {
+        counters_max: config.counters_max,
+        counters_per_user_max: config.counters_per_user_max.unwrap_or(quarter),
+        owner,
+        interval: config.interval,
+        aligned: config.aligned,
+        with_idle: config.with_idle,
+    }
+}
+
+fn about(socket: &Path, state: Option<&Path>, owner: u32) -> Vec<(String, Value)> {
+    let text = |path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Value::Text(path.display().to_string())
+    };
+    let state = state.map_or_else(|| Value::Text("none (--ephemeral)".into()), text);
+    vec![
+        ("socket".into(), text(socket)),
+        ("state_dir".into(), state),
+        ("pid".into(), Value::Number(std::process::id().into())),
+        ("owner_uid".into(), Value::Number(owner.into())),
+    ]
+}

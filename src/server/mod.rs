@@ -1,0 +1,443 @@
+//! The daemon around the core: one thread that reads, lets the core decide, appends to the journal, and only
+//! then answers. Sockets, clock, disk and sinks are handed in; work that can block is done on other threads.
+
+pub mod assemble;
+mod connection;
+mod connections;
+mod error;
+pub mod network;
+mod status;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod worker;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use mio::Waker;
+
+use crate::format::ReportFormat;
+use crate::journal::{AppendError, Fsync, Journal};
+use crate::record::state::State;
+use crate::sink::{Sink, SinkThread};
+use crate::system::clock::Clock;
+use crate::system::disk::StateFolder;
+use crate::turn::{Action, Core, Peer, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
+use crate::window::{BootId, Moment};
+
+pub use connections::ConnectionLimits;
+use connections::Connections;
+pub use error::ServerError;
+use network::{Network, Ready};
+use stop::Stopping;
+use worker::{Mailbox, News, Worker};
+
+/// A sink and what it gets.
+#[derive(Debug)]
+pub struct SinkSetup {
+    /// Its name in the state: `stdout`, or `file:` and the path.
+    pub place: String,
+    /// The exposition format.
+    pub format: ReportFormat,
+    /// Where it writes.
+    pub sink: Box<dyn Sink>,
+}
+
+/// Everything a server is made of.
+pub struct Setup {
+    /// The sockets.
+    pub network: Box<dyn Network>,
+    /// Wakes the network from another thread.
+    pub waker: Arc<Waker>,
+    /// The clock.
+    pub clock: Box<dyn Clock>,
+    /// The boot the clock runs in.
+    pub boot: BootId,
+    /// Where changes are written down.
+    pub journal: Journal,
+    /// When the journal is synced.
+    pub fsync: Fsync,
+    /// Whether the journal has to be folded before the server is ready.
+    pub fold_first: bool,
+    /// What the journal restored.
+    pub state: State,
+    /// The sinks.
+    pub sinks: Vec<SinkSetup>,
+    /// Limits on counters, and how flushes are made.
+    pub rules: Rules,
+    /// Limits on connections.
+    pub limits: ConnectionLimits,
+    /// Facts for the status that do not change: socket, owner.
+    pub about: Vec<(String, crate::protocol::Value)>,
+    /// The state folder, whose lock is held as long as the server lives.
+    pub folder: Option<StateFolder>,
+    /// Whether a SIGHUP ends the server, as when its terminal goes away.
+    pub hangup_stops: bool,
+    /// Takes messages for the operator.
+    pub notice: Box<dyn FnMut(&str) + Send>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+/// Stops a server from another thread.
+#[derive(Debug, Clone, Default)]
+pub struct Stopper {
+    asked: Arc<AtomicU32>,
+    waker: Arc<OnceLock<Arc<Waker>>>,
+}
+
+impl Stopper {
+    /// One for a server that is yet to be made.
+    pub fn new() -> Stopper {
+        Stopper::default()
+    }
+
+    /// Asks the server to stop. Asked twice, it does not wait for its sinks.
+    pub fn stop(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(waker) = self.waker.get() {
+            let _ = waker.wake();
+        }
+    }
+
+    /// Lets it wake the server's loop, which looks before it first sleeps whether it was asked before.
+    fn wakes(&self, waker: Arc<Waker>) {
+        let _ = self.waker.set(waker);
+    }
+
+    fn times_asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// A daemon that is set up and runs.
+pub struct Server {
+    network: Box<dyn Network>,
+    clock: Box<dyn Clock>,
+    core: Core,
+    journal: Journal,
+    fsync: Fsync,
+    sinks: Vec<SinkThread>,
+    formats: Vec<ReportFormat>,
+    connections: Connections,
+    inbox: Receiver<News>,
+    events: Vec<SinkEvent>,
+    /// Sinks that may write when the journal is synced up to a position.
+    unsynced_writes: Vec<(usize, u64)>,
+    syncer: Worker,
+    folder: Worker,
+    last_sync_ns: u64,
+    last_sync_ms: Option<u64>,
+    /// After a failed fold, none is begun again before this moment.
+    fold_after_ns: u64,
+    fold_error: Option<String>,
+    started: Moment,
+    about: Vec<(String, crate::protocol::Value)>,
+    stopper: Stopper,
+    stopping: Option<Stopping>,
+    /// The journal could not be written last time.
+    journal_fails: bool,
+    /// Its lock is held as long as the server lives.
+    state_folder: Option<StateFolder>,
+    hangup_stops: bool,
+    notice: Box<dyn FnMut(&str) + Send>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Puts a server together and makes it ready: sinks are taken up, and a journal that was not folded at
+    /// the last stop is folded now.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the journal fails or threads cannot be had.
+    pub fn start(setup: Setup, stopper: Stopper) -> Result<Server, ServerError> {
+        let now = setup.clock.now();
+        let (mailbox, inbox) = Mailbox::new(setup.waker);
+        let places: Vec<SinkPlace> = setup.sinks.iter().map(place_of).collect();
+        let (core, records, notes) =
+            Core::start(setup.state, setup.rules, &places, setup.boot, now);
+        let formats = setup.sinks.iter().map(|sink| sink.format).collect();
+        let mut sinks = Vec::new();
+        for (number, setup) in setup.sinks.into_iter().enumerate() {
+            let mailbox = mailbox.clone();
+            let tell = move |event| mailbox.leave(News::Sink(event));
+            sinks.push(SinkThread::spawn(number, setup.sink, tell).map_err(ServerError::Thread)?);
+        }
+        let worker = |name| Worker::spawn(name, mailbox.clone()).map_err(ServerError::Thread);
+        let mut server = Server {
+            network: setup.network,
+            clock: setup.clock,
+            core,
+            journal: setup.journal,
+            fsync: setup.fsync,
+            sinks,
+            formats,
+            connections: Connections::new(setup.limits),
+            inbox,
+            events: Vec::new(),
+            unsynced_writes: Vec::new(),
+            syncer: worker("sync")?,
+            folder: worker("checkpoint")?,
+            last_sync_ns: now.boot_ns,
+            last_sync_ms: None,
+            fold_after_ns: 0,
+            fold_error: None,
+            started: now,
+            about: setup.about,
+            stopper,
+            stopping: None,
+            journal_fails: false,
+            state_folder: setup.folder,
+            hangup_stops: setup.hangup_stops,
+            notice: setup.notice,
+        };
+        for note in &notes {
+            (server.notice)(note);
+        }
+        match server.make_ready(&records, setup.fold_first, now) {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.network.stop_listening();
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down that it starts, and syncs or folds all that is there.
+    fn make_ready(&mut self, records: &[u8], fold: bool, now: Moment) -> Result<(), ServerError> {
+        self.journal.append(records, now.wall_ms).map_err(ServerError::Journal)?;
+        if fold {
+            self.fold_now(now)?;
+        } else {
+            self.journal.sync().map_err(ServerError::Journal)?;
+        }
+        self.last_sync_ms = Some(now.wall_ms);
+        Ok(())
+    }
+
+    /// How many counters there are.
+    pub fn counters(&self) -> usize {
+        self.core.counters()
+    }
+
+    /// Serves until it is stopped; then answers what was received, flushes, and folds the journal.
+    ///
+    /// # Errors
+    /// [`ServerError`] when it cannot keep its promises any more. It then ends at once, so that no client
+    /// is told what may not be true.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        while self.stopper.times_asked() == 0 {
+            let timeout = self.timeout();
+            self.turn(timeout)?;
+        }
+        self.stop()
+    }
+
+    /// How long the loop may sleep.
+    fn timeout(&mut self) -> Option<Duration> {
+        if self.connections.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.core.deadline_ns(),
+            self.connections.timeout_deadline_ns(),
+            self.connections.accept_deadline_ns(),
+            self.sync_deadline_ns(),
+            self.fold_deadline_ns(),
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        let now = self.clock.now().boot_ns;
+        // A poll waits whole milliseconds; rounded up, it does not come back too early.
+        let wait_ms = next.saturating_sub(now).div_ceil(1_000_000);
+        Some(Duration::from_millis(wait_ms))
+    }
+
+    /// One pass: wait, read all, decide, write down, answer.
+    fn turn(&mut self, timeout: Option<Duration>) -> Result<(), ServerError> {
+        self.wait(timeout)?;
+        let arrived_ns = self.clock.now().boot_ns;
+        self.connections.accept(&mut *self.network, arrived_ns);
+        self.connections.read(&mut *self.network);
+        let now = self.clock.now();
+        let written = self.journal.position();
+        self.answer_requests(now)?;
+        self.connections.forget_taken(now.boot_ns);
+        self.connections.time_out(&mut *self.network, now.boot_ns);
+        self.advance(now)?;
+        if self.fsync == Fsync::Always && self.journal.position() > written {
+            self.last_sync_ms = Some(now.wall_ms);
+        }
+        self.sync_if_due(now)?;
+        self.fold_if_due(now)?;
+        self.connections.write(&mut *self.network, now.boot_ns);
+        Ok(())
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), ServerError> {
+        let mut ready = Vec::new();
+        self.network.wait(timeout, &mut ready).map_err(ServerError::Wait)?;
+        for what in ready {
+            match what {
+                Ready::Listener => self.connections.waiting = true,
+                Ready::Readable(number) => self.connections.now_readable(number, false),
+                Ready::Ending(number) => self.connections.now_readable(number, true),
+                Ready::Writable(number) => self.connections.now_writable(number),
+                Ready::Woken => self.hear()?,
+                Ready::Hangup if self.hangup_stops => self.stopper.stop(),
+                Ready::Hangup => self.sinks.iter().for_each(SinkThread::reopen),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what other threads tell.
+    fn hear(&mut self) -> Result<(), ServerError> {
+        while let Ok(news) = self.inbox.try_recv() {
+            match news {
+                News::Sink(event) => self.events.push(event),
+                News::Synced(Ok(position)) => {
+                    self.syncer.heard();
+                    self.journal.synced_to(position);
+                    self.last_sync_ms = Some(self.clock.now().wall_ms);
+                }
+                News::Synced(Err(error)) => return Err(ServerError::Sync(error)),
+                News::Checkpointed(Ok(done)) => {
+                    self.folder.heard();
+                    self.folded(&done);
+                }
+                News::Checkpointed(Err(error)) => {
+                    self.folder.heard();
+                    self.journal.checkpoint_failed();
+                    self.fold_failed(&error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps the core through all requests that came in, appends once, and queues the answers.
+    fn answer_requests(&mut self, now: Moment) -> Result<(), ServerError> {
+        let mut found = Vec::new();
+        self.connections.each_active(|connection| {
+            if connection.is_waiting() {
+                return;
+            }
+            let peer = Peer { connection: connection.number, uid: connection.uid };
+            while let Some(range) = connection.next_request() {
+                found.push((peer, range));
+            }
+        });
+        if found.is_empty() {
+            return Ok(());
+        }
+        let snapshots_free = SNAPSHOTS_MAX.saturating_sub(self.connections.snapshots());
+        let connections = &self.connections;
+        let requests = found.into_iter().filter_map(|(peer, range)| {
+            connections.get(peer.connection).map(|connection| (peer, connection.payload(range)))
+        });
+        let records = self.core.step(now, snapshots_free, requests);
+        let wrote = !records.is_empty();
+        let result = append(&mut self.journal, self.fsync, records, now)?;
+        self.note_append(wrote, &result);
+        let result = result.as_ref().map(|_| ()).map_err(String::as_str);
+        for (peer, reply) in self.core.committed(result) {
+            self.reply(peer, reply, now);
+        }
+        Ok(())
+    }
+
+    /// Lets the core close windows and hear its sinks, appends, and does what comes of it.
+    fn advance(&mut self, now: Moment) -> Result<(), ServerError> {
+        let records = self.core.advance(now, self.events.drain(..));
+        let wrote = !records.is_empty();
+        let result = append(&mut self.journal, self.fsync, records, now)?;
+        self.note_append(wrote, &result);
+        let result = result.as_ref().map(|_| ()).map_err(String::as_str);
+        for action in self.core.advanced(result) {
+            match action {
+                Action::Prepare { sink, format, reports } => {
+                    let configured = self.formats.get(sink).copied();
+                    let format = format.parse().ok().or(configured);
+                    if let (Some(thread), Some(format)) = (self.sinks.get(sink), format) {
+                        thread.prepare(format, reports);
+                    }
+                }
+                Action::Write { sink } => {
+                    self.unsynced_writes.push((sink, self.journal.position()));
+                }
+                Action::Reply(peer, reply) => self.reply(peer, reply, now),
+                Action::Note(note) => (self.notice)(&note),
+                Action::Flushed { .. } => self.connections.numbers.flushed(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the operator when the journal begins to fail, and when it works again.
+    fn note_append(&mut self, wrote: bool, result: &Result<(), String>) {
+        match result {
+            Err(why) if !self.journal_fails => {
+                (self.notice)(&format!("{why}; increments are refused until it can be"));
+            }
+            Ok(()) if wrote && self.journal_fails => {
+                (self.notice)("the journal can be written again");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.journal_fails = result.is_err() || (self.journal_fails && !wrote);
+    }
+
+    fn reply(&mut self, peer: Peer, reply: Reply, now: Moment) {
+        let status = match reply {
+            Reply::Status => Some(self.status(now)),
+            Reply::Message(_) | Reply::Snapshot(_) => None,
+        };
+        let Some(connection) = self.connections.get_mut(peer.connection) else { return };
+        match (reply, status) {
+            (Reply::Message(response), _) => connection.answer(&response),
+            (Reply::Snapshot(snapshot), _) => connection.answer_with_snapshot(snapshot),
+            (Reply::Status, Some(status)) => connection.answer(&status),
+            (Reply::Status, None) => {}
+        }
+        self.connections.activate(peer.connection);
+    }
+}
+
+/// Appends records if there are any, and syncs them if that is asked for before every answer. The inner
+/// error leaves the journal as it was.
+fn append(
+    journal: &mut Journal,
+    fsync: Fsync,
+    records: &[u8],
+    now: Moment,
+) -> Result<Result<(), String>, ServerError> {
+    if records.is_empty() {
+        return Ok(Ok(()));
+    }
+    match journal.append(records, now.wall_ms) {
+        Ok(()) if fsync == Fsync::Always => journal.sync().map(Ok).map_err(ServerError::Journal),
+        Ok(()) => Ok(Ok(())),
+        Err(AppendError::Refused(error)) => {
+            Ok(Err(format!("the daemon's journal cannot be written: {error}")))
+        }
+        Err(error @ AppendError::Broken { .. }) => Err(ServerError::Journal(error)),
+    }
+}
+
+fn place_of(setup: &SinkSetup) -> SinkPlace {
+    SinkPlace { place: setup.place.clone(), format: setup.format.to_string() }
+}

@@ -1,0 +1,137 @@
+//! The journal under the loop: appends that fail, syncs that are waited for, and deadlines that are met
+//! without spinning.
+
+use super::*;
+
+fn on(disk: &FakeDisk, fsync: Fsync) -> Daemon {
+    Daemon::with(Kind { sinks: 1, fsync, disk: Some(disk.clone()), ..Kind::default() })
+}
+
+/// Whether everything that was appended is synced, as far as the loop knows.
+fn synced(daemon: &Daemon) -> bool {
+    daemon.server.journal.synced() == daemon.server.journal.position()
+}
+
+#[test]
+fn when_the_disk_is_full_increments_are_refused_and_count_again_later() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    let connection = daemon.connect();
+    daemon.settle();
+    disk.space(Some(0));
+    let request = daemon.incr("a");
+    daemon.net.send(connection, &request);
+    daemon.settle();
+    let answers = daemon.net.answers(connection);
+    assert!(answers[0].starts_with("Error { code: 7, message: \"not counted: "), "{answers:?}");
+    daemon.ask(connection, &Request::Get { name: "a" });
+    daemon.settle();
+    assert!(daemon.net.answers(connection)[0].starts_with("Error { code: 5, "));
+    disk.space(None);
+    daemon.net.send(connection, &request);
+    daemon.settle();
+    assert_eq!(daemon.net.answers(connection), [total(1)]);
+}
+
+#[test]
+fn a_flush_that_cannot_be_appended_is_tried_once_a_second() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::No);
+    daemon.count("a");
+    disk.space(Some(0));
+    daemon.pass(5_000);
+    let before = daemon.net.script().waits.len();
+    for _ in 0..100 {
+        assert!(daemon.sleeps().is_some_and(|sleep| sleep <= Duration::from_secs(1)));
+        daemon.pass(100);
+    }
+    let turns = daemon.net.script().waits.len() - before;
+    assert!(turns <= 20, "{turns} turns in 10 s");
+    disk.space(None);
+    daemon.pass(1_000);
+    daemon.until(|daemon| daemon.written(0) == "a 1\n");
+}
+
+#[test]
+fn a_report_leaves_only_when_the_journal_is_synced_up_to_it() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    daemon.count("a");
+    daemon.pass(1_000);
+    daemon.until(synced);
+    daemon.server.core.flush_soon();
+    daemon.until(|daemon| !daemon.server.unsynced_writes.is_empty());
+    // The offer is appended, its sync is under way, and the loop has not heard of its end.
+    assert!(!synced(&daemon) && daemon.server.syncer.is_busy());
+    assert_eq!(daemon.server.timeout(), None, "it is woken, it does not look again and again");
+    assert_eq!(daemon.written(0), "");
+    daemon.until(|daemon| daemon.written(0) == "a 1\n");
+    assert!(daemon.server.unsynced_writes.is_empty());
+}
+
+#[test]
+fn without_fsync_a_report_waits_for_nothing() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::No);
+    daemon.count("a");
+    daemon.server.core.flush_soon();
+    daemon.until(|daemon| daemon.written(0) == "a 1\n");
+    assert!(!synced(&daemon));
+}
+
+#[test]
+fn with_fsync_always_an_answer_is_synced_before_it_is_given() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Always);
+    assert_eq!(daemon.count("a"), total(1));
+    assert!(synced(&daemon));
+}
+
+#[test]
+fn with_everysec_what_was_counted_is_synced_about_a_second_later() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    daemon.count("a");
+    daemon.pass(1_000);
+    daemon.until(synced);
+    daemon.count("a");
+    assert_eq!(daemon.sleeps(), Some(Duration::from_secs(1)));
+    daemon.pass(999);
+    assert!(!daemon.server.syncer.is_busy());
+    daemon.pass(1);
+    daemon.until(synced);
+    assert_eq!(daemon.sleeps(), Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn a_daemon_with_nothing_to_do_sleeps_without_an_end() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    let connection = daemon.connect();
+    assert_eq!(daemon.sleeps(), None);
+    let request = daemon.incr("a");
+    daemon.net.send(connection, &request);
+    daemon.settle();
+    daemon.pass(5_000);
+    daemon.until(|daemon| daemon.written(0) == "a 1\n" && daemon.server.core.sinks_are_even());
+    daemon.pass(1_000);
+    daemon.until(synced);
+    assert_eq!(daemon.sleeps(), None);
+}
+
+#[test]
+fn what_was_counted_is_there_after_the_end_whether_it_was_stopped_or_killed() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    daemon.count("a");
+    let killed = disk.killed();
+    daemon.net.sleep(Sleep::UntilWoken);
+    daemon.server.stop().unwrap();
+    let mut again = on(&killed, Fsync::No);
+    assert_eq!(again.count("a"), total(1), "the same id");
+    assert_eq!(again.count("a"), total(2));
+    let mut again = on(&disk.killed(), Fsync::No);
+    assert_eq!(again.count("a"), total(1));
+    assert_eq!(again.count("a"), total(2));
+    assert!(again.server.core.sinks_are_even());
+}
