@@ -1,3 +1,7 @@
 //! The `countd` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    countd::cli::run()
+}

@@ -1,0 +1,254 @@
+//! `countd incr`: adds to counters, those of its arguments in one request or those of its standard input
+//! as a stream.
+
+mod stdin;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+
+use clap::{Args, ValueHint};
+
+use crate::client::{Client, INCR_TIMEOUT_MAX};
+use crate::commands::exit::{DONE, Failure};
+use crate::commands::settings::{self, Settings};
+use crate::commands::{Invocation, TIMEOUT, TIMEOUT_MIN};
+use crate::counter::amount::parse_amount;
+use crate::counter::name::Name;
+use crate::counter::text::parse_increment;
+
+pub(super) const EXAMPLES: &str = "\
+EXAMPLES:
+  countd incr jobs.done                    1 more
+  countd incr bytes.sent=4096 files.sent   4096 and 1, both or neither
+  countd incr errors --by 3
+  countd incr jobs.done -t host=$HOSTNAME -t result=ok
+  build=$(countd incr build --print)       a unique number
+  awk '{print $9}' access.log | countd incr --stdin
+  countd incr --best-effort cron.runs      never fails the script
+
+EXIT STATUS:
+  0 counted, exactly once; 1 refused, nothing was counted, except with --stdin the lines that were not refused; 2 wrong \
+use; 3 no daemon, nothing was counted; 4 no answer in time: counted or not
+
+Options --socket, --timeout and --best-effort can also come from the environment, as COUNTD_SOCKET, \
+COUNTD_TIMEOUT and COUNTD_BEST_EFFORT=1; the command line wins.";
+
+/// Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted.
+/// When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards.
+#[derive(Debug, Args)]
+pub struct IncrArgs {
+    /// Counters to add to, each with its own amount if it has one; - is the same as --stdin. Letters,
+    /// digits and _ . - / : @ + % may stand in names and tags
+    #[arg(
+        value_name = "NAME[,KEY=VALUE]...[=N]",
+        value_parser = clap::value_parser!(OsString),
+        allow_negative_numbers = true,
+        value_hint = ValueHint::Other
+    )]
+    names: Vec<OsString>,
+    /// How much to add to each NAME that has no amount of its own; 0 only makes the counter
+    /// [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(OsString),
+        allow_negative_numbers = true,
+        value_hint = ValueHint::Other
+    )]
+    by: Option<OsString>,
+    /// A tag for each NAME or line
+    #[arg(
+        short,
+        long = "tag",
+        value_name = "KEY=VALUE",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::Other
+    )]
+    tags: Vec<OsString>,
+    /// Read lines NAME, NAME N or NAME=N from standard input, and count them until it ends. A bad line
+    /// is refused with a message; the others count
+    #[arg(long)]
+    stdin: bool,
+    /// Print the new totals, one a line in the order of the names
+    #[arg(long)]
+    print: bool,
+    /// How long to try, such as 500ms, up to 60s [default: 2s]. With --stdin: how long to wait for a daemon that is
+    /// gone [default: for ever]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_hint = ValueHint::Other)]
+    timeout: Option<String>,
+    /// Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what went
+    /// wrong
+    #[arg(long)]
+    best_effort: bool,
+}
+
+pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+    let best_effort = args.best_effort(invocation.settings())?;
+    let done = if args.is_stream() {
+        check_stream(args).and_then(|()| stream(args, invocation))
+    } else {
+        once(args, invocation)
+    };
+    match done {
+        Err(failure) if best_effort && forgivable(&failure) => {
+            failure.report(invocation.err);
+            Ok(DONE)
+        }
+        // Lines of a stream that were refused have been named.
+        Ok(_) if best_effort => Ok(DONE),
+        done => done,
+    }
+}
+
+fn once(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+    if args.names.is_empty() {
+        let why =
+            "incr: nothing to count: give a NAME, or --stdin to read names from standard input";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let timeout = args.timeout.as_deref();
+    let allowed = TIMEOUT_MIN..=INCR_TIMEOUT_MAX;
+    let timeout = invocation.settings().duration(settings::TIMEOUT, timeout, TIMEOUT, allowed)?;
+    let increments = args.increments()?;
+    let mut client = Client::new(invocation.socket()?, timeout).one_request();
+    if !args.print {
+        client.incr(&increments)?;
+        return Ok(DONE);
+    }
+    let mut text = Vec::new();
+    for total in client.incr_totals(&increments)? {
+        writeln!(text, "{total}").map_err(Failure::Output)?;
+    }
+    let written = invocation.put(&text);
+    let written = written.and_then(|()| invocation.out.flush().map_err(Failure::Output));
+    written.map_err(counted_but)?;
+    Ok(DONE)
+}
+
+/// Totals that cannot be written are those of increments that are counted: who hears of it must not count
+/// again.
+fn counted_but(failure: Failure) -> Failure {
+    if let Failure::Output(error) = &failure
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        return Failure::Refused(format!("counted, but the totals cannot be written: {error}"));
+    }
+    failure
+}
+
+fn stream(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+    let timeout = args.timeout.as_deref();
+    let allowed = TIMEOUT_MIN..=INCR_TIMEOUT_MAX;
+    let connect = invocation.settings().duration(settings::TIMEOUT, timeout, TIMEOUT, allowed)?;
+    // Only the command line bounds how long a stream waits for a daemon that was there.
+    let patience = timeout.map(|_| connect);
+    let tags = args.tags()?;
+    let stream = crate::client::stream::Stream::connect(invocation.socket()?, connect, patience)?;
+    let input = rustix::stdio::stdin();
+    stdin::count(input, stream, &tags, invocation.err, invocation.err_is_terminal)
+}
+
+impl IncrArgs {
+    fn is_stream(&self) -> bool {
+        self.stdin || self.names.iter().any(|name| name == "-")
+    }
+
+    /// On the command line `--print` excludes it, and so keeps the variable from asking for it.
+    fn best_effort(&self, settings: Settings<'_>) -> Result<bool, Failure> {
+        if self.best_effort && self.print {
+            let why = "--best-effort excludes --print: what is printed has to be a total";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        settings.switch(settings::BEST_EFFORT, self.best_effort, self.print)
+    }
+
+    /// The counters and how much to add to each.
+    fn increments(&self) -> Result<Vec<(Name, u64)>, Failure> {
+        let by = match &self.by {
+            Some(by) => parse_amount(utf8(by, "--by")?).map_err(|e| value(format!("--by: {e}")))?,
+            None => 1,
+        };
+        let tags = self.tags()?;
+        let before = std::iter::once(None).chain(self.names.iter().map(Some));
+        let increments = self.names.iter().zip(before).map(|(text, before)| {
+            let text = utf8(text, "NAME")?;
+            if let Some(before) = before.and_then(|before| before.to_str())
+                && is_number(text)
+            {
+                let what =
+                    format!("{text} is no name: did you mean {before}={text} or --by {text}?");
+                return Err(value(what));
+            }
+            if let Some(negative) = text.strip_prefix('-')
+                && is_number(negative)
+            {
+                // It can only be meant as an amount.
+                parse_amount(text).map_err(value)?;
+            }
+            let (name, amount) = parse_increment(text).map_err(value)?;
+            Ok((tagged(name, &tags)?, amount.unwrap_or(by)))
+        });
+        increments.collect()
+    }
+
+    fn tags(&self) -> Result<Vec<(&str, &str)>, Failure> {
+        let tags = self.tags.iter().map(|tag| {
+            let tag = utf8(tag, "--tag")?;
+            let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
+            // Checked once here, so that a stream does not refuse each of its lines for it.
+            tagged(Name::new("a").map_err(self::value)?, &[(key, value)])?;
+            Ok((key, value))
+        });
+        tags.collect()
+    }
+}
+
+fn check_stream(args: &IncrArgs) -> Result<(), Failure> {
+    let others = if args.stdin { 0 } else { 1 };
+    let excluded = if args.names.len() > others {
+        "NAME"
+    } else if args.by.is_some() {
+        "--by"
+    } else if args.print {
+        "--print"
+    } else {
+        return Ok(());
+    };
+    let why = format!("--stdin excludes {excluded}: names and amounts come from standard input");
+    Err(Failure::Usage(why))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Adds the tags to a name.
+fn tagged(mut name: Name, tags: &[(&str, &str)]) -> Result<Name, Failure> {
+    for (key, text) in tags {
+        name = name.with_tag(key, text).map_err(value)?;
+    }
+    Ok(name)
+}
+
+fn utf8<'a>(text: &'a OsStr, what: &str) -> Result<&'a str, Failure> {
+    text.to_str().ok_or_else(|| value(format!("{what} {text:?} is not UTF-8")))
+}
+
+fn value(error: impl std::fmt::Display) -> Failure {
+    Failure::Value(error.to_string())
+}
+
+/// What `--best-effort` turns into a message: what may go wrong in a script that is right.
+fn forgivable(failure: &Failure) -> bool {
+    match failure {
+        Failure::Value(_)
+        | Failure::Refused(_)
+        | Failure::NoDaemon(_)
+        | Failure::Unknown(_)
+        | Failure::Input(_)
+        | Failure::Output(_) => true,
+        Failure::Usage(_) => false,
+    }
+}

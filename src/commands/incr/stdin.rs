@@ -1,0 +1,176 @@
+//! `countd incr --stdin`: lines are read in blocks, added up as they come, and sent at least every
+//! [`SEND_EVERY`]. A bad line is refused with a message and the rest counts. While the daemon is gone
+//! nothing is read, so nothing that was read can be lost without a word.
+
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::client::ClientError;
+use crate::client::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::client::stream::{Full, Stream};
+use crate::commands::exit::{DONE, Failure, REFUSED, say};
+use crate::commands::incr::tagged;
+use crate::counter::name::Name;
+use crate::counter::text::parse_line;
+use crate::system::clock;
+use crate::system::connect::Deadline;
+
+/// How long an increment waits for others to be sent with, at most.
+pub(super) const SEND_EVERY: Duration = Duration::from_millis(100);
+/// How much is read at a time.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Bad lines that are named; the rest are only counted.
+const NAMED_MAX: u32 = 10;
+
+/// Counts the lines of `input` until it ends.
+pub(super) fn count(
+    input: BorrowedFd<'_>,
+    stream: Stream,
+    tags: &[(&str, &str)],
+    err: &mut dyn Write,
+    err_is_terminal: bool,
+) -> Result<u8, Failure> {
+    let mut tally =
+        Tally { stream, tags, err, due: None, read: 0, counted: 0, refused: 0, named: 0 };
+    let done = read_all(input, &mut tally);
+    let Tally { counted, refused, err, stream, .. } = tally;
+    let unsent = stream.lines();
+    if done.is_err() && unsent > 0 {
+        let what = "read and not acknowledged";
+        let counted = lines(counted);
+        say(err, format_args!("{counted} counted, {refused} refused, {unsent} {what}"));
+    } else if refused > 0 || err_is_terminal || done.is_err() {
+        say(err, format_args!("{} counted, {refused} refused", lines(counted)));
+    }
+    done.map(|()| if refused > 0 { REFUSED } else { DONE })
+}
+
+fn lines(number: u64) -> String {
+    if number == 1 { "1 line".into() } else { format!("{number} lines") }
+}
+
+fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut lines = Lines::default();
+    loop {
+        if tally.wait(input)? {
+            match rustix::io::read(input, &mut block) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let block = block.get(..length).unwrap_or_default();
+                    lines.push(block, |line| tally.take(line))?;
+                }
+                // An input that does not block after all is polled again.
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(Failure::Input(error.into())),
+            }
+        }
+        if tally.due.is_some_and(|due| due.left().is_none()) {
+            tally.send()?;
+        }
+    }
+    lines.finish(|line| tally.take(line))?;
+    tally.send()
+}
+
+/// The stream and what became of its lines.
+struct Tally<'a> {
+    stream: Stream,
+    tags: &'a [(&'a str, &'a str)],
+    err: &'a mut dyn Write,
+    /// When what the stream holds has to be sent.
+    due: Option<Deadline>,
+    /// The number of the last line that was read.
+    read: u64,
+    counted: u64,
+    refused: u64,
+    named: u32,
+}
+
+impl Tally<'_> {
+    /// Waits for input until something has to be sent; says whether there is any.
+    fn wait(&self, input: BorrowedFd<'_>) -> Result<bool, Failure> {
+        let left = self.due.map(|due| clock::timespec(due.left().unwrap_or_default()));
+        let mut polled = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
+        match poll(&mut polled, left.as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(Failure::Input(error.into())),
+        }
+    }
+
+    fn take(&mut self, line: Line<'_>) -> Result<(), Failure> {
+        self.read = self.read.saturating_add(1);
+        let number = self.read;
+        let text = match line {
+            Line::Whole(bytes) => std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()),
+            Line::Overlong => Err(format!("is longer than {LINE_BYTES_MAX} bytes")),
+        };
+        let added = match text.and_then(|text| parse_line(text).map_err(|e| e.to_string())) {
+            Ok(None) => Ok(()),
+            Ok(Some(line)) if self.tags.is_empty() => {
+                return self.add(&line.name, line.amount, number);
+            }
+            Ok(Some(line)) => {
+                let name = Name::new(&line.name).map_err(|error| error.to_string());
+                match name.and_then(|name| tagged(name, self.tags).map_err(|e| e.to_string())) {
+                    Ok(name) => return self.add(name.as_str(), line.amount, number),
+                    Err(why) => Err(why),
+                }
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = added {
+            self.refuse(1, format_args!("line {number}: {why}"));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, amount: u64, line: u64) -> Result<(), Failure> {
+        if self.stream.add(name, amount, line) == Err(Full) {
+            self.send()?;
+            // An empty batch has room for any one increment.
+            let _ = self.stream.add(name, amount, line);
+        }
+        if self.due.is_none() {
+            self.due = Some(Deadline::after(SEND_EVERY));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        let lines = self.stream.lines();
+        let (mut said, err) = (false, &mut *self.err);
+        let refused = self.stream.send(&mut |error: &ClientError| {
+            if !said {
+                said = true;
+                say(err, format_args!("{error}: nothing is read until it is there again"));
+            }
+        })?;
+        self.due = None;
+        self.counted = self.counted.saturating_add(lines);
+        for refused in refused {
+            self.counted = self.counted.saturating_sub(refused.lines);
+            let others = match refused.lines.saturating_sub(1) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (first, name) = (refused.first_line, &refused.name);
+            let reason = &refused.reason;
+            self.refuse(refused.lines, format_args!("line {first}{others}: {name}: {reason}"));
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, lines: u64, message: impl std::fmt::Display) {
+        self.refused = self.refused.saturating_add(lines);
+        if self.named < NAMED_MAX {
+            self.named += 1;
+            say(self.err, message);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The subcommands: one file each, with its arguments and what it does. A command is handed everything it
+//! touches in an [`Invocation`], and returns an exit status or a [`Failure`]; what ends the process is
+//! above.
+
+pub mod completions;
+pub mod delete;
+pub mod dump;
+pub mod exit;
+pub mod flush;
+pub mod get;
+pub mod incr;
+mod selection;
+pub mod serve;
+pub mod settings;
+pub mod status;
+mod words;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use crate::client::{Client, SocketPath};
+use exit::Failure;
+use settings::{Chosen, Settings};
+
+use crate::system::paths::{Environment, client_socket};
+
+/// What countd can be told to do.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub enum Command {
+    /// Keep the counters: the daemon
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
+    /// Add to counters, exactly once
+    #[command(after_help = incr::EXAMPLES)]
+    Incr(incr::IncrArgs),
+    /// Show counters
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(dump::DumpArgs),
+    /// Print one number
+    #[command(after_help = get::EXAMPLES)]
+    Get(get::GetArgs),
+    /// Forget counters
+    #[command(after_help = delete::EXAMPLES)]
+    Delete(delete::DeleteArgs),
+    /// Write the reports now
+    #[command(after_help = flush::EXAMPLES)]
+    Flush(flush::FlushArgs),
+    /// Show the daemon's health
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArgs),
+}
+
+/// What a command works with.
+pub struct Invocation<'a> {
+    /// The socket on the command line.
+    pub socket: Option<OsString>,
+    /// Variables, user, files.
+    pub environment: &'a Environment<'a>,
+    /// The standard output; it is flushed after the command.
+    pub out: &'a mut dyn Write,
+    /// The standard error.
+    pub err: &'a mut dyn Write,
+    /// Whether the standard output is a terminal.
+    pub out_is_terminal: bool,
+    /// Whether the standard error is a terminal.
+    pub err_is_terminal: bool,
+}
+
+/// The timeout of a command that only the daemon's loop answers.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The timeout of a command that waits for sinks or has much to say.
+const TIMEOUT_LONG: Duration = Duration::from_secs(10);
+/// The shortest timeout.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The longest timeout that makes sense.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Command {
+    /// Does it, and returns the exit status. `countd` is the whole command line, for completions.
+    ///
+    /// # Errors
+    /// [`Failure`], still to be reported.
+    pub fn run(
+        self,
+        mut invocation: Invocation<'_>,
+        countd: fn() -> clap::Command,
+    ) -> Result<u8, Failure> {
+        let invocation = &mut invocation;
+        let status = match self {
+            Command::Serve(args) => serve::run(&args, invocation),
+            Command::Incr(args) => incr::run(&args, invocation),
+            Command::Dump(args) => dump::run(&args, invocation),
+            Command::Get(args) => get::run(&args, invocation),
+            Command::Delete(args) => delete::run(&args, invocation),
+            Command::Flush(args) => flush::run(&args, invocation),
+            Command::Status(args) => status::run(&args, invocation),
+            Command::Completions(args) => completions::run(&args, invocation, countd()),
+        }?;
+        invocation.out.flush().map_err(Failure::Output)?;
+        Ok(status)
+    }
+}
+
+impl Invocation<'_> {
+    /// What options and variables say.
+    pub fn settings(&self) -> Settings<'_> {
+        Settings::new(self.environment)
+    }
+
+    /// The daemon's socket.
+    ///
+    /// # Errors
+    /// [`Failure`] when the path is not one to connect to.
+    pub fn socket(&self) -> Result<SocketPath, Failure> {
+        let option = self.socket.as_deref().map(OsStr::new);
+        Ok(client_socket(option, self.environment)?)
+    }
+
+    /// A client for one request a connection.
+    ///
+    /// # Errors
+    /// [`Failure`] for a bad timeout or socket.
+    fn client(&self, timeout: Option<&str>, default: Duration) -> Result<Client, Failure> {
+        let timeout = match timeout {
+            Some(text) => {
+                Chosen::on_command_line("--timeout", text).duration(&(TIMEOUT_MIN..=TIMEOUT_MAX))?
+            }
+            None => default,
+        };
+        Ok(Client::new(self.socket()?, timeout).one_request())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).map_err(Failure::Output)
+    }
+}
+
+#[cfg(test)]
+mod tests;

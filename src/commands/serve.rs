@@ -1,0 +1,311 @@
+//! `countd serve`: the daemon's options.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use crate::commands::Invocation;
+use crate::commands::exit::{DONE, Failure, say};
+use crate::commands::settings::{self, Settings, VARIABLES};
+use crate::commands::words::Words;
+use crate::format::ReportFormat;
+use crate::format::duration::short;
+use crate::journal::Fsync;
+use crate::server::assemble::{Config, SinkConfig};
+use crate::server::{Server, Stopper};
+use crate::system::groups::group_id;
+use crate::system::listen::ListenAt;
+use crate::system::paths::{
+    Environment, ServeSocket, make_private_folder, serve_socket, state_folder,
+};
+use crate::system::signals::Signals;
+use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
+
+/// The flush interval unless told otherwise.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The most counters that can be allowed.
+const COUNTERS_MAX: u32 = 1 << 28;
+
+pub(super) const EXAMPLES: &str = "\
+EXAMPLES:
+  countd serve                                   reports to stdout every 5 s
+  countd serve --log-file /var/log/countd.log --interval 1m --aligned
+  countd serve --log-file x.log --log-file -     both
+  countd serve --ephemeral --socket ./test.sock  in a test
+
+EXIT STATUS:
+  0 stopped by SIGTERM or SIGINT; 1 cannot start, or cannot keep its promises any more; 2 wrong use; 3 the \
+folder of the socket is not to be trusted
+
+Each option can also come from the environment, as COUNTD_INTERVAL=1m; the command line wins.";
+
+/// Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in
+/// the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Permission bits of the socket, octal, whatever the umask [default: 0666 in /run/countd, else 0600]
+    #[arg(long, value_name = "MODE", value_hint = ValueHint::Other)]
+    pub socket_mode: Option<String>,
+    /// Group of the socket, by name or number [default: that of the process]
+    #[arg(long, value_name = "GROUP", value_hint = ValueHint::Other)]
+    pub socket_group: Option<String>,
+    /// Time from one flush to the next, such as 5s, 500ms or 2m; a bare number is seconds [default: 5s]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_hint = ValueHint::Other)]
+    pub interval: Option<String>,
+    /// Flush at multiples of the interval by the wall clock
+    #[arg(long)]
+    pub aligned: bool,
+    /// Append reports to this file; - is stdout, the default. May be given several times
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::FilePath
+    )]
+    pub log_file: Vec<OsString>,
+    /// Format of reports: plain, logfmt or json [default: logfmt in a log file, plain on stdout]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = Words(ReportFormat::ALL.map(ReportFormat::name)),
+        hide_possible_values = true
+    )]
+    pub format: Option<String>,
+    /// Whether counters that gained nothing are left out of a report: omit, or written as 0: zero
+    /// [default: omit]
+    #[arg(
+        long,
+        value_name = "omit|zero",
+        value_parser = Words(["omit", "zero"]),
+        hide_possible_values = true
+    )]
+    pub idle: Option<String>,
+    /// Folder of the journal and checkpoints [default: /var/lib/countd as root, else
+    /// ~/.local/state/countd]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::DirPath
+    )]
+    pub state_dir: Option<OsString>,
+    /// Keep no state: totals start at 0 each time
+    #[arg(long, conflicts_with = "state_dir")]
+    pub ephemeral: bool,
+    /// When an increment is safe from a power cut: always (before it is acknowledged), everysec, or no
+    /// (when the kernel writes it). No mode loses an acknowledged increment when a process crashes
+    /// [default: everysec]
+    #[arg(
+        long,
+        value_name = "always|everysec|no",
+        value_parser = Words(["always", "everysec", "no"]),
+        hide_possible_values = true
+    )]
+    pub fsync: Option<String>,
+    /// Counters there may be [default: 1000000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_hint = ValueHint::Other)]
+    pub max_counters: Option<String>,
+    /// Counters that one user may create; root and the daemon's user may create all [default: a quarter
+    /// of all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_hint = ValueHint::Other)]
+    pub max_counters_per_user: Option<String>,
+    /// Clients that may be connected at a time [default: 1024]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_hint = ValueHint::Other)]
+    pub max_connections: Option<String>,
+}
+
+pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+    // Before anything else, so that no other thread is there yet.
+    let stopper = Stopper::new();
+    let to_stop = stopper.clone();
+    let signals = Signals::take_over(move || to_stop.stop());
+    let signals = signals.map_err(|error| failed("cannot take over signals", &error))?;
+    let settings = invocation.settings();
+    let environment = invocation.environment;
+    let socket = serve_socket(invocation.socket.as_deref(), environment)?;
+    let config = config(args, &settings, environment, &socket)?;
+    if let Some((folder, mode)) = &socket.folder {
+        make_folder(folder, *mode, environment.euid)?;
+    }
+    let started = Server::assemble(config.clone(), Some(signals), stopper, Box::new(notice));
+    let server = started.map_err(|error| Failure::Refused(error.to_string()))?;
+    for variable in unknown_variables() {
+        notice(&format!("warning: {variable} is not a variable of countd's and is ignored"));
+    }
+    say_where(&config, &socket, server.counters());
+    server.run().map_err(|error| Failure::Refused(error.to_string()))?;
+    Ok(DONE)
+}
+
+/// The options and variables as what the daemon is to be like.
+fn config(
+    args: &ServeArgs,
+    settings: &Settings<'_>,
+    environment: &Environment<'_>,
+    socket: &ServeSocket,
+) -> Result<Config, Failure> {
+    let text = |setting, option: &Option<String>| {
+        settings.choose(setting, option.as_deref().map(OsStr::new), false)
+    };
+    let mode = match text(settings::SOCKET_MODE, &args.socket_mode) {
+        Some(chosen) => chosen.parse(parse_mode)?,
+        None => socket.mode,
+    };
+    let group = match text(settings::SOCKET_GROUP, &args.socket_group) {
+        Some(chosen) => Some(chosen.parse(|name| {
+            group_id(name).map_err(|error| format!("{}: {error}", name.escape_debug()))
+        })?),
+        None => None,
+    };
+    let ephemeral =
+        settings.switch(settings::EPHEMERAL, args.ephemeral, args.state_dir.is_some())?;
+    let state_folder = match ephemeral {
+        true => None,
+        false => Some(absolute(&state_folder(args.state_dir.as_deref(), environment)?)),
+    };
+    let fsync = match text(settings::FSYNC, &args.fsync) {
+        Some(chosen) => chosen.parse(str::parse)?,
+        None => Fsync::Everysec,
+    };
+    let with_idle = match text(settings::IDLE, &args.idle) {
+        Some(chosen) => chosen.parse(parse_idle)?,
+        None => false,
+    };
+    let number = |setting, option: &Option<String>, max| match text(setting, option) {
+        Some(chosen) => chosen.parse(|text| parse_number(text, max)).map(Some),
+        None => Ok(None),
+    };
+    let counters_max = number(settings::MAX_COUNTERS, &args.max_counters, COUNTERS_MAX)?;
+    let counters_per_user_max =
+        number(settings::MAX_COUNTERS_PER_USER, &args.max_counters_per_user, COUNTERS_MAX)?;
+    let connections_max = number(settings::MAX_CONNECTIONS, &args.max_connections, 1 << 20)?;
+    let interval = args.interval.as_deref();
+    Ok(Config {
+        listen: ListenAt { path: socket.socket.path().to_owned(), mode, group },
+        state_folder,
+        fsync,
+        sinks: sinks(args, settings)?,
+        interval: settings.duration(
+            settings::INTERVAL,
+            interval,
+            INTERVAL,
+            INTERVAL_MIN..=INTERVAL_MAX,
+        )?,
+        aligned: settings.switch(settings::ALIGNED, args.aligned, false)?,
+        with_idle,
+        counters_max: counters_max.unwrap_or(1_000_000),
+        counters_per_user_max,
+        connections_max: usize::try_from(connections_max.unwrap_or(1024)).unwrap_or(usize::MAX),
+    })
+}
+
+/// Where reports go, each place once.
+fn sinks(
+    args: &ServeArgs,
+    settings: &Settings<'_>,
+) -> Result<Vec<(SinkConfig, ReportFormat)>, Failure> {
+    let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
+    let format = match format {
+        Some(chosen) => Some(chosen.parse(str::parse::<ReportFormat>)?),
+        None => None,
+    };
+    let from_variable = || settings.choose(settings::LOG_FILE, None, false);
+    let mut paths = args.log_file.clone();
+    if paths.is_empty() {
+        paths.extend(from_variable().map(|chosen| chosen.value));
+    }
+    if paths.is_empty() {
+        paths.push("-".into());
+    }
+    let mut sinks: Vec<(SinkConfig, ReportFormat)> = Vec::new();
+    for path in paths {
+        let (sink, usual) = match path.to_str() {
+            Some("-") => (SinkConfig::Stdout, ReportFormat::Plain),
+            Some("") => return Err(Failure::Usage("--log-file: the path is empty".into())),
+            _ => (SinkConfig::LogFile(absolute(Path::new(&path))), ReportFormat::Logfmt),
+        };
+        if sinks.iter().any(|(known, _)| *known == sink) {
+            let path = path.display();
+            return Err(Failure::Usage(format!("--log-file {path} is given twice")));
+        }
+        sinks.push((sink, format.unwrap_or(usual)));
+    }
+    Ok(sinks)
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| format!("\"{}\" is no mode such as 0660", text.escape_debug()))
+}
+
+fn parse_idle(text: &str) -> Result<bool, String> {
+    match text {
+        "omit" => Ok(false),
+        "zero" => Ok(true),
+        _ => Err(format!("\"{}\" is neither omit nor zero", text.escape_debug())),
+    }
+}
+
+fn parse_number(text: &str, max: u32) -> Result<u32, String> {
+    let number = text.trim().parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("\"{}\" is no number from 1 to {max}", text.escape_debug()))
+}
+
+/// The path as it is from anywhere; as it was given where the working folder is gone.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn make_folder(folder: &Path, mode: u32, euid: u32) -> Result<(), Failure> {
+    let made = if mode == 0o700 {
+        make_private_folder(folder, euid)
+    } else {
+        std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
+    };
+    made.map_err(|error| failed(&format!("cannot make the folder {}", folder.display()), &error))
+}
+
+/// Says once, when clients can come, where what is.
+fn say_where(config: &Config, socket: &ServeSocket, counters: usize) {
+    let path = socket.socket.path();
+    let path = absolute(path);
+    if let Some(other) = &socket.clients_look_at {
+        let (other, path) = (other.display(), path.display());
+        notice(&format!("warning: clients look at {other} unless you export COUNTD_SOCKET={path}"));
+    }
+    match &config.state_folder {
+        Some(folder) => notice(&format!("counters restored from {}: {counters}", folder.display())),
+        None => notice("nothing is kept: totals start at 0 (--ephemeral)"),
+    }
+    let places: Vec<String> = config.sinks.iter().map(describe_sink).collect();
+    let interval = short(config.interval);
+    let aligned = if config.aligned { " (aligned)" } else { "" };
+    notice(&format!("reports every {interval}{aligned} to {}", places.join(" and ")));
+    notice(&format!("ready, listening on {} (mode {:04o})", path.display(), config.listen.mode));
+}
+
+fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {
+    match sink {
+        SinkConfig::Stdout => format!("stdout ({format})"),
+        SinkConfig::LogFile(path) => format!("{} ({format})", path.display()),
+    }
+}
+
+/// Variables that look like settings and are none: misspelt ones, as a rule.
+fn unknown_variables() -> impl Iterator<Item = String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("COUNTD_") && !VARIABLES.contains(&name.as_str()))
+}
+
+/// Tells the operator. A standard error that cannot be written to must not stop the daemon.
+fn notice(message: &str) {
+    say(&mut std::io::stderr(), message);
+}
+
+fn failed(what: &str, error: &std::io::Error) -> Failure {
+    Failure::Refused(format!("{what}: {error}"))
+}
