@@ -1,0 +1,14 @@
+//! The real binary in temporary folders: what users see, signals, kills, and damaged places. Nothing here
+//! sleeps to wait; it waits for a line, a reply, an end of file.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panics")]
+
+mod bad_input;
+mod commands;
+mod durability;
+mod harness;
+mod incr;
+mod sinks;
+mod sockets;
+mod stopping;
+mod stream;
