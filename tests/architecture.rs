@@ -31,6 +31,13 @@ const NEIGHBOURS: [(&str, &str); 4] = [
 
 /// The crate of the codec, and the one file that names it.
 const CODEC: (&str, &str) = ("bincode", "src/codec.rs");
+/// Calls that lose data or kill a daemon, each with what it does.
+const TRAPS: [(&str, &str); 4] = [
+    ("write_vectored", "raises SIGPIPE on a socket"),
+    ("try_overwrite", "removes whatever has the socket's name"),
+    ("ConnectWaitMode", "takes a full backlog for a connection"),
+    ("reclaim_name(true)", "removes the socket of whoever has the name by then"),
+];
 /// Lines of a file, tests aside.
 const FILE_LINES_MAX: usize = 450;
 const MAIN_LINES_MAX: usize = 40;
@@ -278,6 +285,19 @@ fn files_say_what_they_are_for_and_are_short() {
         }
         if source.path == "src/main.rs" && lines >= MAIN_LINES_MAX {
             wrong.push(format!("{} has {lines} lines", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_call_that_loses_data_or_kills_a_daemon() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        for (call, does) in TRAPS {
+            if source.code().any(|(_, line)| line.contains(call)) {
+                wrong.push(format!("{}: {call} {does}", source.path));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -65,8 +65,20 @@ impl Home {
     }
 
     pub(crate) fn serve_with(&self, options: &[&str], stdout: Stdio) -> Daemon {
-        let mut command = self.serve_command(options);
-        command.stdout(stdout);
+        // Whoever runs the tests may ignore signals, as a background job does; the daemon would keep to that.
+        let serve = self.serve_command(options);
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT,TERM,HUP")
+            .arg(serve.get_program())
+            .args(serve.get_args());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).stdout(stdout);
         Daemon::spawn(command)
     }
 
