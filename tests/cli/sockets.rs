@@ -105,22 +105,27 @@ fn an_explicit_socket_never_falls_through_to_another() {
     Ran::of(command.output().unwrap()).refused(3, &["/nowhere/at/all", "COUNTD_SOCKET"]);
 }
 
-/// As another user, where the tests run as root.
+/// A client run by nobody, whose home it may enter. Only root can do that.
+fn as_nobody(home: &Home, args: &[&str]) -> Ran {
+    std::fs::set_permissions(home.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    let binary = home.path("countd");
+    if !binary.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_countd"), &binary).unwrap();
+    }
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary);
+    Ran::of(command.args(args).env("COUNTD_SOCKET", home.socket()).output().unwrap())
+}
+
+/// Where the tests run as root.
 #[test]
 fn other_users_may_count_and_look_but_not_flush_or_delete() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let home = Home::new();
-    std::fs::set_permissions(home.path(""), PermissionsExt::from_mode(0o755)).unwrap();
-    let binary = home.path("countd");
-    std::fs::copy(env!("CARGO_BIN_EXE_countd"), &binary).unwrap();
     let _daemon = home.serve(&["--socket-mode", "0666", "--max-counters-per-user", "2"]);
-    let nobody = |args: &[&str]| {
-        let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary);
-        Ran::of(command.args(args).env("COUNTD_SOCKET", home.socket()).output().unwrap())
-    };
+    let nobody = |args: &[&str]| as_nobody(&home, args);
     assert_eq!(nobody(&["incr", "a", "b"]).code, 0);
     assert_eq!(nobody(&["get", "a"]).stdout, "1\n");
     nobody(&["incr", "c"]).refused(1, &["65534", "--max-counters-per-user"]);
@@ -136,12 +141,6 @@ fn a_socket_one_may_not_reach_is_exit_3() {
         return;
     }
     let home = Home::new();
-    std::fs::set_permissions(home.path(""), PermissionsExt::from_mode(0o755)).unwrap();
-    let binary = home.path("countd");
-    std::fs::copy(env!("CARGO_BIN_EXE_countd"), &binary).unwrap();
     let _daemon = home.serve(&[]);
-    let mut command = std::process::Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary);
-    command.args(["incr", "a"]).env("COUNTD_SOCKET", home.socket());
-    Ran::of(command.output().unwrap()).refused(3, &["sock", "no permission"]);
+    as_nobody(&home, &["incr", "a"]).refused(3, &["sock", "no permission"]);
 }

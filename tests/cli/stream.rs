@@ -1,9 +1,17 @@
 //! `countd incr --stdin`.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 
 use crate::harness::{Home, Ran, until};
+
+/// A stream that goes on, and where its lines go.
+fn stream(home: &Home) -> (Child, ChildStdin) {
+    let mut command = home.client(["incr", "--stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let input = child.stdin.take().unwrap();
+    (child, input)
+}
 
 #[test]
 fn a_million_lines_are_counted_to_the_last() {
@@ -46,9 +54,7 @@ fn bad_lines_are_named_and_the_rest_counts() {
 fn what_a_stream_has_is_sent_while_it_goes_on() {
     let home = Home::new();
     let _daemon = home.serve(&[]);
-    let mut command = home.client(["incr", "--stdin"]);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
+    let (mut child, mut input) = stream(&home);
     input.write_all(b"tail\n").unwrap();
     until("the line is counted", || home.run(&["get", "tail"]).stdout == "1\n");
     input.write_all(b"tail\ntail 3\n").unwrap();
@@ -61,9 +67,7 @@ fn what_a_stream_has_is_sent_while_it_goes_on() {
 fn a_stream_goes_on_when_the_daemon_was_killed_and_started_again() {
     let home = Home::new();
     let daemon = home.serve(&[]);
-    let mut command = home.client(["incr", "--stdin"]);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
+    let (child, mut input) = stream(&home);
     input.write_all(b"a\n").unwrap();
     until("the first line is counted", || home.run(&["get", "a"]).stdout == "1\n");
     daemon.kill();
@@ -80,9 +84,7 @@ fn a_stream_goes_on_when_the_daemon_was_killed_and_started_again() {
 fn a_stream_says_that_it_waits_for_a_daemon_that_does_not_answer() {
     let home = Home::new();
     let daemon = home.serve(&[]);
-    let mut command = home.client(["incr", "--stdin"]);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
+    let (mut child, mut input) = stream(&home);
     input.write_all(b"a\n").unwrap();
     until("the first line is counted", || home.run(&["get", "a"]).stdout == "1\n");
     daemon.signal(rustix::process::Signal::STOP);
