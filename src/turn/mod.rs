@@ -140,11 +140,9 @@ impl Core {
         boot: BootId,
         now: Moment,
     ) -> (Core, Vec<u8>, Vec<String>) {
-        // Another boot, or a clock of the same boot that was another then, as in a time namespace.
+        // Another boot, or a clock of the same boot that was another then, as in a time namespace. Ids are kept
+        // even so: what is refused as too old for a while is not counted twice.
         let comparable = state.open.start_boot == boot && state.open.start.boot_ns <= now.boot_ns;
-        if state.ids.horizon_ns() > now.boot_ns {
-            state.ids.start(0, 0);
-        }
         state.ids.start(boot, now.boot_ns);
         if state.window_is_empty() {
             state.move_start(now, boot);

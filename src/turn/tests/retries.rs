@@ -1,6 +1,7 @@
 //! Retries: a known id is answered again and never counted again.
 
 use super::*;
+use crate::ids::Answered;
 
 #[test]
 fn a_known_id_gets_its_first_answer_again() {
@@ -51,6 +52,22 @@ fn a_retry_of_what_is_in_the_journal_is_not_told_that_it_did_not_count() {
     let mut replies = world.turn(&[other, retry], Vec::new()).replies.into_iter();
     assert_eq!(refused(replies.next().unwrap().1).0, ErrorCode::Failed);
     assert_eq!(counted(replies.next().unwrap().1).totals, [2]);
+}
+
+#[test]
+fn a_known_id_is_not_counted_again_after_a_restart_with_a_clock_that_is_behind() {
+    let world = World::new();
+    let id = RequestId { session: 9, seq: 0, born_ns: world.now.boot_ns / 2 };
+    let request = payload(&incr(id, &[("a", 2)]));
+    let mut state = State::new(7, BOOT, world.now);
+    let digest = crc32fast::hash(&request);
+    state.remember(Answered { id, digest, answer: None }, world.now.boot_ns);
+    state.ids.restore_horizon(world.now.boot_ns * 2);
+    let (mut core, ..) = Core::start(state, rules(), &[], BOOT, world.now);
+    let asked = std::iter::once((peer(OWNER), request.as_slice()));
+    assert!(core.step(world.now, SNAPSHOTS_MAX, asked).is_empty(), "nothing is counted");
+    let (_, reply) = core.committed(Ok(())).pop().unwrap();
+    assert_eq!(counted(reply), Answer::default());
 }
 
 #[test]
