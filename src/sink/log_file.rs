@@ -78,7 +78,11 @@ impl LogFile {
     }
 
     fn append(&self, mut file: &File) -> io::Result<()> {
-        let start = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        if metadata.nlink() == 0 {
+            return Err(io::Error::other("it was deleted a moment ago"));
+        }
+        let start = metadata.len();
         let mut rest = self.rendered.as_slice();
         let mut written = 0_u64;
         let result = loop {
@@ -239,6 +243,19 @@ mod tests {
         let path = folder.path().join("log");
         let mut sink = LogFile::open(&path, true).unwrap();
         std::fs::remove_file(&path).unwrap();
+        put(&mut sink, 1);
+        assert_eq!(read(&path), "n1 1\n");
+    }
+
+    #[test]
+    fn a_file_that_is_deleted_between_prepare_and_write_takes_nothing_and_the_next_attempt_is_whole()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut sink = LogFile::open(&path, true).unwrap();
+        sink.prepare(ReportFormat::Plain, &[report(1)]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(sink.write(), Err(SinkError::Failed(_))));
         put(&mut sink, 1);
         assert_eq!(read(&path), "n1 1\n");
     }
