@@ -4,10 +4,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{Disk, File};
 use super::folder::{Folder, checkpoint_name, temporary};
 use super::reader::bytes_of;
 use crate::codec::Malformed;
+use crate::disk::{Disk, File};
 use crate::record::block::{SegmentHeader, write_block};
 use crate::record::image::Image;
 

@@ -6,8 +6,8 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use super::checkpoint::remove_if_there;
-use super::disk::Disk;
 use super::error::OpenError;
+use crate::disk::Disk;
 
 const JOURNAL: &str = "journal.";
 const CHECKPOINT: &str = "checkpoint.";

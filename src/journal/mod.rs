@@ -4,8 +4,6 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
-pub mod disk;
-
 mod checkpoint;
 mod error;
 mod folder;
@@ -22,9 +20,9 @@ pub use fsync::{Fsync, UnknownFsync};
 pub use open::{Fresh, Opened};
 
 use self::checkpoint::{Target, create_whole, remove_if_there};
-use self::disk::{Disk, File};
 use self::folder::{journal_name, temporary};
 use self::reader::bytes_of;
+use crate::disk::{Disk, File};
 use crate::record::block::{
     BLOCK_PAYLOAD_MAX, FileKind, SEGMENT_HEADER_BYTES, SegmentHeader, write_block,
 };
@@ -287,14 +285,6 @@ impl SyncJob {
     }
 }
 
-#[cfg(test)]
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    reason = "a fake for tests may panic"
-)]
-pub mod fake;
 #[cfg(test)]
 #[expect(
     clippy::indexing_slicing,

@@ -8,11 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::checkpoint::create_whole;
-use super::disk::{Disk, File};
 use super::error::OpenError;
 use super::folder::{Chain, Folder, checkpoint_name, journal_name};
 use super::reader::{Found, Reader, bytes_of};
 use super::{HEADER_BYTES, Journal, Segment};
+use crate::disk::{Disk, File};
 use crate::record::Record;
 use crate::record::block::{FileKind, HeaderError, SegmentHeader, write_block};
 use crate::record::replay::Replay;

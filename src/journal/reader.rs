@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::disk::File;
+use crate::disk::File;
 use crate::record::block::{
     BLOCK_HEADER_BYTES, BLOCK_PAYLOAD_MAX, BlockHeader, FileKind, HeaderError,
     SEGMENT_HEADER_BYTES, SegmentHeader,

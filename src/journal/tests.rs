@@ -4,8 +4,8 @@
 mod crash;
 mod damage;
 
-use super::fake::{FakeDisk, Plan};
 use super::*;
+use crate::disk::fake::{FakeDisk, Plan};
 use crate::record::Record;
 use crate::record::state::State;
 use crate::window::Moment;

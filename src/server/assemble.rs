@@ -1,6 +1,7 @@
 //! Puts a server together from a configuration: the state folder and its lock, the socket and its lock, the
 //! journal, the sinks. What the configuration should be is the command line's business.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::UnixNetwork;
+use super::worker::{Threads, Wake};
 use super::{ConnectionLimits, Server, ServerError, Setup, SinkSetup, Stopper};
 use crate::format::ReportFormat;
 use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
@@ -15,7 +17,7 @@ use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
 use crate::system::clock::{self, Clock, SystemClock};
-use crate::system::disk::{StateFolder, StateFolderError};
+use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
 use crate::system::listen::{ListenAt, ListenError, Listening};
 use crate::system::signals::Signals;
 use crate::system::{limits, random};
@@ -162,11 +164,15 @@ impl Server {
             }
         };
         let (network, waker) = UnixNetwork::new(listening, signals).map_err(StartError::System)?;
-        let waker = Arc::new(waker);
-        stopper.wakes(Arc::clone(&waker));
+        let wake: Wake = Arc::new(move || {
+            // It fails only if the loop is gone.
+            let _ = waker.wake();
+        });
+        stopper.wakes(Arc::clone(&wake));
         let setup = Setup {
             network: Box::new(network),
-            waker,
+            wake,
+            workers: Box::new(Threads),
             clock: Box::new(SystemClock),
             boot,
             journal: loaded.journal,
@@ -210,13 +216,21 @@ fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {
             SinkConfig::LogFile(path) => {
                 let failed = |source| StartError::LogFile { path: path.clone(), source };
                 let path = std::path::absolute(path).map_err(failed)?;
-                let file = LogFile::open(&path, config.fsync != Fsync::No).map_err(failed)?;
+                let file = open_log_file(&path, config.fsync != Fsync::No).map_err(failed)?;
                 (format!("file:{}", path.display()), Box::new(file))
             }
         };
         sinks.push(SinkSetup { place, format: *format, sink });
     }
     Ok(sinks)
+}
+
+fn open_log_file(path: &Path, synced: bool) -> io::Result<LogFile> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
+    else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name, or not in UTF-8"));
+    };
+    LogFile::open(Arc::new(PathFolder::new(folder)), name, path, synced)
 }
 
 fn rules(config: &Config, owner: u32) -> Rules {

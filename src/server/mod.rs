@@ -6,25 +6,23 @@ mod connection;
 mod connections;
 mod error;
 pub mod network;
+mod sinks;
 mod status;
 mod stop;
+mod stopper;
 #[cfg(test)]
 mod tests;
 mod upkeep;
-mod worker;
+pub mod worker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use mio::Waker;
 
 use crate::format::ReportFormat;
 use crate::journal::{AppendError, Fsync, Journal};
 use crate::record::state::State;
-use crate::sink::{Sink, SinkThread};
+use crate::sink::Sink;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
 use crate::turn::{Action, Core, Peer, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
@@ -34,8 +32,10 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
+use sinks::SinkWorker;
 use stop::Stopping;
-use worker::{Mailbox, News, Worker};
+pub use stopper::Stopper;
+use worker::{Errands, Mailbox, News, Wake, Workers};
 
 /// A sink and what it gets.
 #[derive(Debug)]
@@ -53,7 +53,9 @@ pub struct Setup {
     /// The sockets.
     pub network: Box<dyn Network>,
     /// Wakes the network from another thread.
-    pub waker: Arc<Waker>,
+    pub wake: Wake,
+    /// Who does what may block.
+    pub workers: Box<dyn Workers>,
     /// The clock.
     pub clock: Box<dyn Clock>,
     /// The boot the clock runs in.
@@ -88,37 +90,6 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// Stops a server from another thread.
-#[derive(Debug, Clone, Default)]
-pub struct Stopper {
-    asked: Arc<AtomicU32>,
-    waker: Arc<OnceLock<Arc<Waker>>>,
-}
-
-impl Stopper {
-    /// One for a server that is yet to be made.
-    pub fn new() -> Stopper {
-        Stopper::default()
-    }
-
-    /// Asks the server to stop. Asked twice, it does not wait for its sinks.
-    pub fn stop(&self) {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if let Some(waker) = self.waker.get() {
-            let _ = waker.wake();
-        }
-    }
-
-    /// Lets it wake the server's loop, which looks before it first sleeps whether it was asked before.
-    fn wakes(&self, waker: Arc<Waker>) {
-        let _ = self.waker.set(waker);
-    }
-
-    fn times_asked(&self) -> u32 {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
 /// A daemon that is set up and runs.
 pub struct Server {
     network: Box<dyn Network>,
@@ -126,15 +97,15 @@ pub struct Server {
     core: Core,
     journal: Journal,
     fsync: Fsync,
-    sinks: Vec<SinkThread>,
+    sinks: Vec<SinkWorker>,
     formats: Vec<ReportFormat>,
     connections: Connections,
     inbox: Receiver<News>,
     events: Vec<SinkEvent>,
     /// Sinks that may write when the journal is synced up to a position.
     unsynced_writes: Vec<(usize, u64)>,
-    syncer: Worker,
-    folder: Worker,
+    syncer: Errands,
+    folder: Errands,
     last_sync_ns: u64,
     last_sync_ms: Option<u64>,
     /// After a failed fold, none is begun again before this moment.
@@ -164,20 +135,22 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] when the journal fails or threads cannot be had.
-    pub fn start(setup: Setup, stopper: Stopper) -> Result<Server, ServerError> {
+    pub fn start(mut setup: Setup, stopper: Stopper) -> Result<Server, ServerError> {
         let now = setup.clock.now();
-        let (mailbox, inbox) = Mailbox::new(setup.waker);
+        let (mailbox, inbox) = Mailbox::new(setup.wake);
         let places: Vec<SinkPlace> = setup.sinks.iter().map(place_of).collect();
         let (core, records, notes) =
             Core::start(setup.state, setup.rules, &places, setup.boot, now);
         let formats = setup.sinks.iter().map(|sink| sink.format).collect();
-        let mut sinks = Vec::new();
+        let (mut sinks, workers) = (Vec::new(), &mut setup.workers);
         for (number, setup) in setup.sinks.into_iter().enumerate() {
-            let mailbox = mailbox.clone();
-            let tell = move |event| mailbox.leave(News::Sink(event));
-            sinks.push(SinkThread::spawn(number, setup.sink, tell).map_err(ServerError::Thread)?);
+            let worker = workers.spawn(&format!("sink-{number}")).map_err(ServerError::Thread)?;
+            sinks.push(SinkWorker::new(number, setup.sink, worker, mailbox.clone()));
         }
-        let worker = |name| Worker::spawn(name, mailbox.clone()).map_err(ServerError::Thread);
+        let mut errands = |name| match workers.spawn(name) {
+            Ok(worker) => Ok(Errands::new(worker, mailbox.clone())),
+            Err(error) => Err(ServerError::Thread(error)),
+        };
         let mut server = Server {
             network: setup.network,
             clock: setup.clock,
@@ -190,8 +163,8 @@ impl Server {
             inbox,
             events: Vec::new(),
             unsynced_writes: Vec::new(),
-            syncer: worker("sync")?,
-            folder: worker("checkpoint")?,
+            syncer: errands("sync")?,
+            folder: errands("checkpoint")?,
             last_sync_ns: now.boot_ns,
             last_sync_ms: None,
             fold_after_ns: 0,
@@ -298,7 +271,7 @@ impl Server {
                 Ready::Writable(number) => self.connections.now_writable(number),
                 Ready::Woken => self.hear()?,
                 Ready::Hangup if self.hangup_stops => self.stopper.stop(),
-                Ready::Hangup => self.sinks.iter().for_each(SinkThread::reopen),
+                Ready::Hangup => self.sinks.iter_mut().for_each(SinkWorker::reopen),
             }
         }
         Ok(())
@@ -369,11 +342,11 @@ impl Server {
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         for action in self.core.advanced(result) {
             match action {
-                Action::Prepare { sink, format, reports } => {
+                Action::Prepare { sink, format, reports, offered } => {
                     let configured = self.formats.get(sink).copied();
                     let format = format.parse().ok().or(configured);
-                    if let (Some(thread), Some(format)) = (self.sinks.get(sink), format) {
-                        thread.prepare(format, reports);
+                    if let (Some(worker), Some(format)) = (self.sinks.get_mut(sink), format) {
+                        worker.prepare(format, reports, offered);
                     }
                 }
                 Action::Write { sink } => {

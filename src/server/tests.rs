@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::fake::{FakeClock, FakeNetwork, FakeSink, Gate, Net, Sleep};
+use super::worker::Threads;
 use super::*;
+use crate::disk::fake::FakeDisk;
 use crate::frame;
 use crate::ids::RequestId;
-use crate::journal::fake::FakeDisk;
 use crate::journal::{Fresh, Opened};
 use crate::protocol::{Entry, Hello, Request, Response, VERSION, Wanted};
 use crate::record::state::State;
@@ -86,7 +87,8 @@ impl Daemon {
         let told = Arc::clone(&notices);
         let setup = Setup {
             network: Box::new(network),
-            waker: Arc::new(waker),
+            wake: Arc::new(move || waker.wake().unwrap()),
+            workers: Box::new(Threads),
             clock: Box::new(clock.clone()),
             boot: BOOT,
             journal,

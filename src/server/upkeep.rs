@@ -23,11 +23,11 @@ impl Server {
             Fsync::No => u64::MAX,
             Fsync::Always | Fsync::Everysec => self.journal.synced(),
         };
-        let sinks = &self.sinks;
+        let sinks = &mut self.sinks;
         self.unsynced_writes.retain(|&(sink, position)| {
             let covered = position <= synced;
-            if let Some(thread) = sinks.get(sink).filter(|_| covered) {
-                thread.write();
+            if let Some(worker) = sinks.get_mut(sink).filter(|_| covered) {
+                worker.write();
             }
             !covered
         });

@@ -1,16 +1,62 @@
-//! Work that may take long (syncing the journal, writing a checkpoint) on threads of its own, so that the
-//! loop only submits it and later hears how it went.
+//! Work that may block (syncing the journal, writing a checkpoint, writing to a sink) is done by workers: the
+//! loop only submits it, and later hears how it went. A worker is a thread; a test can hand in others, and do
+//! their jobs when it likes.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use mio::Waker;
-
 use crate::journal::CheckpointDone;
 use crate::turn::SinkEvent;
 
-/// What other threads tell the loop.
+/// Jobs that may wait for a worker. A sink is told to prepare or to write, and to open its output anew.
+pub const JOBS_MAX: usize = 2;
+
+/// Something to be done once, somewhere else.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Does jobs, one after the other.
+pub trait Worker: Send + fmt::Debug {
+    /// Gives it a job. Returns whether it took it: it takes none over [`JOBS_MAX`].
+    fn submit(&mut self, job: Job) -> bool;
+}
+
+/// Where workers come from.
+pub trait Workers {
+    /// Starts a worker. When it is dropped it ends as soon as it can; nobody waits for it.
+    ///
+    /// # Errors
+    /// When none can be had.
+    fn spawn(&mut self, name: &str) -> io::Result<Box<dyn Worker>>;
+}
+
+/// Workers that are threads.
+#[derive(Debug)]
+pub struct Threads;
+
+impl Workers for Threads {
+    fn spawn(&mut self, name: &str) -> io::Result<Box<dyn Worker>> {
+        let (jobs, inbox) = sync_channel::<Job>(JOBS_MAX);
+        let work = move || inbox.iter().for_each(|job| job());
+        std::thread::Builder::new().name(name.into()).spawn(work)?;
+        Ok(Box::new(Thread(jobs)))
+    }
+}
+
+#[derive(Debug)]
+struct Thread(SyncSender<Job>);
+
+impl Worker for Thread {
+    fn submit(&mut self, job: Job) -> bool {
+        self.0.try_send(job).is_ok()
+    }
+}
+
+/// Wakes the loop from another thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What workers tell the loop.
 #[derive(Debug)]
 pub(super) enum News {
     /// A sink has ended an order.
@@ -21,45 +67,44 @@ pub(super) enum News {
     Checkpointed(io::Result<CheckpointDone>),
 }
 
-/// Where other threads leave their news.
-#[derive(Debug, Clone)]
+/// Where workers leave their news.
+#[derive(Clone)]
 pub(super) struct Mailbox {
     news: Sender<News>,
-    waker: Arc<Waker>,
+    wake: Wake,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mailbox")
+    }
 }
 
 impl Mailbox {
-    pub(super) fn new(waker: Arc<Waker>) -> (Mailbox, Receiver<News>) {
+    pub(super) fn new(wake: Wake) -> (Mailbox, Receiver<News>) {
         let (news, inbox) = channel();
-        (Mailbox { news, waker }, inbox)
+        (Mailbox { news, wake }, inbox)
     }
 
     /// Leaves news and wakes the loop. If the loop is gone, so is whom it would concern.
     pub(super) fn leave(&self, news: News) {
         if self.news.send(news).is_ok() {
-            let _ = self.waker.wake();
+            (self.wake)();
         }
     }
 }
 
-type Job = Box<dyn FnOnce() -> News + Send>;
-
-/// A thread that does one job at a time.
+/// A worker with one job at a time, which ends in news.
 #[derive(Debug)]
-pub(super) struct Worker {
-    jobs: SyncSender<Job>,
+pub(super) struct Errands {
+    worker: Box<dyn Worker>,
+    mailbox: Mailbox,
     busy: bool,
 }
 
-impl Worker {
-    pub(super) fn spawn(name: &str, mailbox: Mailbox) -> io::Result<Worker> {
-        let (jobs, inbox) = sync_channel::<Job>(1);
-        std::thread::Builder::new().name(name.into()).spawn(move || {
-            for job in inbox {
-                mailbox.leave(job());
-            }
-        })?;
-        Ok(Worker { jobs, busy: false })
+impl Errands {
+    pub(super) fn new(worker: Box<dyn Worker>, mailbox: Mailbox) -> Errands {
+        Errands { worker, mailbox, busy: false }
     }
 
     /// Whether it has a job that it has not reported on.
@@ -69,7 +114,8 @@ impl Worker {
 
     /// Gives it a job. It must not be busy.
     pub(super) fn submit(&mut self, job: impl FnOnce() -> News + Send + 'static) {
-        self.busy = self.jobs.try_send(Box::new(job)).is_ok();
+        let mailbox = self.mailbox.clone();
+        self.busy = self.worker.submit(Box::new(move || mailbox.leave(job())));
     }
 
     /// Notes that its job's news have been heard.

@@ -10,6 +10,7 @@ use super::{Sink, SinkError, render};
 use crate::format::ReportFormat;
 use crate::record::FilePlace;
 use crate::report::Report;
+use crate::turn::Prepared;
 
 /// Standard output as a sink.
 #[derive(Debug, Default)]
@@ -23,7 +24,8 @@ impl Sink for Stdout {
         &mut self,
         format: ReportFormat,
         reports: &[Arc<Report>],
-    ) -> Result<Option<FilePlace>, SinkError> {
+        _offered: Option<FilePlace>,
+    ) -> Result<Prepared, SinkError> {
         let mut text = Vec::new();
         render(format, reports, &mut text);
         // The same report again is one that failed half-way: what is out already stays out.
@@ -31,7 +33,7 @@ impl Sink for Stdout {
             self.rendered = text;
             self.written = 0;
         }
-        Ok(None)
+        Ok(Prepared::Anywhere)
     }
 
     fn write(&mut self) -> Result<(), SinkError> {

@@ -1,11 +1,12 @@
-//! The real disk: a folder held open by its descriptor, so that nobody can swap it for another, and the lock
-//! that gives a state folder one live owner. What the files say is the journal's business.
+//! The real disk: a folder held open by its descriptor, so that nobody can swap it for another, the lock that
+//! gives a state folder one live owner, and a folder by its path, as log files are in. What the files say is
+//! not known here.
 
 use std::fmt;
-use std::fs::{DirBuilder, TryLockError};
+use std::fs::{DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use crate::journal::disk::{Disk, File};
+use crate::disk::{Disk, File, Identity};
 
 /// The name of the file whose lock is the ownership of a state folder. It is never removed.
 const LOCK: &str = "lock";
@@ -95,6 +96,15 @@ struct FolderFile {
 }
 
 impl File for FolderFile {
+    fn identity(&self) -> io::Result<Identity> {
+        let metadata = self.file.metadata()?;
+        Ok(Identity { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() > 0)
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
@@ -118,6 +128,55 @@ impl File for FolderFile {
             return Ok(retry_on_intr(|| rustix::fs::fsync(&self.file))?);
         }
         Ok(retry_on_intr(|| rustix::fs::fdatasync(&self.file))?)
+    }
+}
+
+/// A folder by its path, each time anew: what has that path now is meant, and links to files are followed.
+#[derive(Debug)]
+pub struct PathFolder(PathBuf);
+
+impl PathFolder {
+    /// The folder at this path.
+    pub fn new(path: &Path) -> PathFolder {
+        PathFolder(path.to_owned())
+    }
+
+    fn open_file(&self, name: &str, options: &mut OpenOptions) -> io::Result<Arc<dyn File>> {
+        // Without O_NONBLOCK a named pipe would hold up everything until somebody opens its other end.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
+        let file = options.read(true).append(true).custom_flags(flags).open(self.0.join(name))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok(Arc::new(FolderFile { file, truncated: AtomicBool::new(false) }))
+    }
+}
+
+impl Disk for PathFolder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.0)?;
+        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_file(name, &mut OpenOptions::new())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_file(name, OpenOptions::new().create_new(true).mode(0o640))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.0.join(name))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        std::fs::File::open(&self.0)?.sync_all()
     }
 }
 

@@ -39,7 +39,7 @@ use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
 use reports::{Planned, Waiter};
 use sinks::SinkRun;
-pub use sinks::{SinkEvent, SinkNews, SinkPlace};
+pub use sinks::{Prepared, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
 
 /// Snapshots that are being sent at a time.

@@ -8,7 +8,7 @@ use super::refusal::{Reason, Refused};
 use super::sinks::{Phase, SinkEvent, describe_debt};
 use super::{Core, Peer, Reply, ms};
 use crate::protocol::Response;
-use crate::record::{Offer, Record};
+use crate::record::{FilePlace, Offer, Record};
 use crate::report::Report;
 use crate::window::{Moment, Window};
 
@@ -32,6 +32,8 @@ pub enum Action {
         format: String,
         /// The windows, oldest first.
         reports: Vec<Arc<Report>>,
+        /// Where in a file they were offered before.
+        offered: Option<FilePlace>,
     },
     /// Let a sink write what it has prepared, once the journal is synced.
     Write {
@@ -54,11 +56,28 @@ pub enum Action {
 /// What will be done when its record is in the journal.
 #[derive(Debug)]
 pub(super) enum Planned {
-    Close { window: Window, with_idle: bool },
-    Offer { sink: usize, offer: Offer },
-    Acknowledge { sink: usize, last: u64 },
-    Remove { sink: usize, why: String },
-    Merge { first: u64, last: u64 },
+    Close {
+        window: Window,
+        with_idle: bool,
+    },
+    /// `again` if it may be in the output already.
+    Offer {
+        sink: usize,
+        offer: Offer,
+        again: bool,
+    },
+    Acknowledge {
+        sink: usize,
+        last: u64,
+    },
+    Remove {
+        sink: usize,
+        why: String,
+    },
+    Merge {
+        first: u64,
+        last: u64,
+    },
 }
 
 /// A client that waits until every sink has a window.
@@ -252,7 +271,7 @@ impl Core {
             Planned::Close { window, with_idle } => {
                 self.write(&Record::Closed { window: *window, with_idle: *with_idle });
             }
-            Planned::Offer { sink, offer } => {
+            Planned::Offer { sink, offer, .. } => {
                 let place = place(self, *sink);
                 self.write(&Record::Offered { place: &place, offer: offer.clone() });
             }
@@ -280,18 +299,16 @@ impl Core {
                 let counts = report.counts.len();
                 actions.push(Action::Flushed { window: window.number, counts });
             }
-            Planned::Offer { sink, offer } => {
+            Planned::Offer { sink, offer, again } => {
                 let Some(run) = self.runs.get_mut(sink) else { return };
-                if run.repeats {
-                    run.repeats = false;
+                if again {
                     let (place, last) = (&run.place.place, offer.last);
                     let windows = match offer.first {
                         first if first == last => format!("window {last} was"),
                         first => format!("windows {first} to {last} were"),
                     };
                     actions.push(Action::Note(format!(
-                        "{place}: {windows} on the way when the last run ended, and may be there twice: \
-                         written again"
+                        "{place}: {windows} on the way already and may be there: written again"
                     )));
                 }
                 run.phase = Phase::Writing { last: offer.last };

@@ -32,11 +32,24 @@ pub struct SinkEvent {
     pub news: SinkNews,
 }
 
+/// Windows that a sink has rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// They can be written, to something that has no places.
+    Anywhere,
+    /// They can be written, to a file, there; nothing of them was written before.
+    At(FilePlace),
+    /// They can be written, to a file, there; what became of an earlier offer cannot be told.
+    InDoubt(FilePlace),
+    /// They were written, whole, when they were offered before.
+    Already,
+}
+
 /// How an order to a sink ended.
 #[derive(Debug)]
 pub enum SinkNews {
-    /// The windows are rendered and can be written; to a file, there.
-    Prepared(Option<FilePlace>),
+    /// The windows are rendered.
+    Prepared(Prepared),
     /// They are written.
     Written,
     /// They are not, and this is why; none of it is in the output.
@@ -175,20 +188,19 @@ impl Core {
         let SinkEvent { sink, news } = event;
         let Some(run) = self.runs.get_mut(sink) else { return };
         match (news, run.phase) {
-            (SinkNews::Prepared(file), Phase::Preparing { first, last }) => {
+            (SinkNews::Prepared(prepared), Phase::Preparing { first, last }) => {
+                let (file, again) = match prepared {
+                    Prepared::Anywhere => (None, run.repeats),
+                    Prepared::At(place) => (Some(place), false),
+                    Prepared::InDoubt(place) => (Some(place), true),
+                    Prepared::Already => return self.acknowledge(sink, last),
+                };
+                run.repeats = false;
                 run.phase = Phase::Offering { first, last };
-                let format = run.format.clone();
-                self.planned
-                    .push(Planned::Offer { sink, offer: Offer { first, last, format, file } });
+                let offer = Offer { first, last, format: run.format.clone(), file };
+                self.planned.push(Planned::Offer { sink, offer, again });
             }
-            (SinkNews::Written, Phase::Writing { last }) => {
-                run.phase = Phase::Acknowledging;
-                run.last_success_ms = Some(self.now.wall_ms);
-                if run.last_error.take().is_some() {
-                    self.notes.push(format!("{} takes reports again", run.place.place));
-                }
-                self.planned.push(Planned::Acknowledge { sink, last });
-            }
+            (SinkNews::Written, Phase::Writing { last }) => self.acknowledge(sink, last),
             (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
                 if run.last_error.is_none() {
                     let place = &run.place.place;
@@ -207,6 +219,18 @@ impl Core {
                 _,
             ) => {}
         }
+    }
+
+    /// Notes that a sink has all windows up to this one.
+    fn acknowledge(&mut self, sink: usize, last: u64) {
+        let Some(run) = self.runs.get_mut(sink) else { return };
+        run.repeats = false;
+        run.phase = Phase::Acknowledging;
+        run.last_success_ms = Some(self.now.wall_ms);
+        if run.last_error.take().is_some() {
+            self.notes.push(format!("{} takes reports again", run.place.place));
+        }
+        self.planned.push(Planned::Acknowledge { sink, last });
     }
 
     /// Hands each sink that has nothing to do what it is owed: what it was offered before, unchanged, else
@@ -232,12 +256,13 @@ impl Core {
                 None => Phase::Idle,
             };
             let format = offered.map_or(&run.place.format, |offer| &offer.format).clone();
+            let offered = offered.and_then(|offer| offer.file);
             if let Some(run) = self.runs.get_mut(at) {
                 run.phase = phase;
                 run.format.clone_from(&format);
             }
             if !reports.is_empty() {
-                actions.push(Action::Prepare { sink: at, format, reports });
+                actions.push(Action::Prepare { sink: at, format, reports, offered });
             }
         }
     }

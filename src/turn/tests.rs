@@ -204,7 +204,7 @@ impl World {
         self.core.flush_soon();
         let actions = self.quiet();
         let reports = prepared(&actions, sink).expect("something to prepare");
-        let actions = self.hear(sink, SinkNews::Prepared(None));
+        let actions = self.hear(sink, SinkNews::Prepared(Prepared::Anywhere));
         assert!(writes(&actions, sink));
         self.hear(sink, SinkNews::Written);
         reports.iter().flat_map(|report| lines(report)).collect()

@@ -99,6 +99,44 @@ fn windows_owed_to_a_blocked_sink_survive_kill_9() {
 }
 
 #[test]
+fn a_log_file_has_each_count_once_after_any_number_of_kills_and_rotations() {
+    let home = Home::new();
+    let log = home.path("log");
+    let options = ["--interval", "10ms", "--log-file", log.to_str().unwrap()];
+    let mut rotated = Vec::new();
+    let mut daemon = home.serve(&options);
+    let mut client = home.client(["incr", "--stdin"]);
+    let mut stream = client.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    for round in 0_u64..24 {
+        for n in 0..5 + round * 7 % 11 {
+            let lines = stream.stdin.as_mut().unwrap();
+            writeln!(lines, "streamed\nstreamed {n}\nn{round} 2").unwrap();
+            home.ok(&["incr", "a", "b=3"]);
+        }
+        if round % 4 == 3 {
+            let old = home.path(&format!("log.{round}"));
+            std::fs::rename(&log, &old).unwrap();
+            rotated.push(old);
+        }
+        daemon.kill();
+        daemon = home.serve(&options);
+    }
+    drop(stream.stdin.take());
+    assert!(stream.wait().unwrap().success());
+    home.ok(&["flush"]);
+    let totals = parse_counts(&home.ok(&["dump"]));
+    assert_eq!(totals["b"], 3 * totals["a"]);
+    assert_eq!(totals.len(), 3 + 24);
+    rotated.push(log);
+    let mut written = std::collections::BTreeMap::new();
+    for (name, count) in rotated.iter().flat_map(|log| logged(log)) {
+        *written.entry(name).or_default() += count;
+    }
+    assert_eq!(written, totals);
+    daemon.stop();
+}
+
+#[test]
 fn each_fsync_policy_keeps_what_was_acknowledged() {
     for policy in ["always", "everysec", "no"] {
         let home = Home::new();

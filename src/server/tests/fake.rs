@@ -15,6 +15,7 @@ use crate::report::Report;
 use crate::server::network::{Network, Ready};
 use crate::sink::{Sink, SinkError};
 use crate::system::clock::Clock;
+use crate::turn::Prepared;
 use crate::window::Moment;
 
 /// How long a thread may take before a test gives up, as in a machine that hangs.
@@ -357,10 +358,11 @@ impl Sink for FakeSink {
         &mut self,
         format: ReportFormat,
         reports: &[Arc<Report>],
-    ) -> Result<Option<FilePlace>, SinkError> {
+        _offered: Option<FilePlace>,
+    ) -> Result<Prepared, SinkError> {
         self.prepared.clear();
         reports.iter().for_each(|report| format.render(report, &mut self.prepared));
-        Ok(None)
+        Ok(Prepared::Anywhere)
     }
 
     fn write(&mut self) -> Result<(), SinkError> {

@@ -41,7 +41,7 @@ fn windows_are_measured_and_the_next_begins_where_one_ends() {
     let actions = world.quiet();
     let first = prepared(&actions, 0).unwrap()[0].window;
     assert_eq!(first.length(), Duration::from_millis(5_700));
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.hear(0, SinkNews::Written);
     world.count(&[("a", 1)]);
     assert_eq!(world.core.deadline_ns(), Some(110 * S), "a late flush does not delay the next");
@@ -112,7 +112,7 @@ fn with_idle_every_counter_is_reported_at_every_interval() {
     world.pass(5_000);
     let reports = prepared(&world.quiet(), 0).unwrap();
     assert_eq!(lines(&reports[0]), [("a".into(), 1), ("b".into(), 0)]);
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.hear(0, SinkNews::Written);
     assert_eq!(world.core.deadline_ns(), Some(110 * S));
     world.pass(5_000);
@@ -129,7 +129,7 @@ fn a_wall_clock_that_steps_back_makes_no_negative_and_no_repeated_window() {
     world.now.wall_ms -= 3_600_000;
     let first = prepared(&world.quiet(), 0).unwrap()[0].window;
     assert_eq!(first.length(), Duration::from_secs(5));
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.hear(0, SinkNews::Written);
     world.count(&[("a", 1)]);
     world.pass(5_000);
@@ -169,7 +169,7 @@ fn a_flush_waits_for_every_sink() {
     let turned = world.turn(&[flush(10_000)], Vec::new());
     assert!(turned.replies.is_empty() && replies(turned.actions).is_empty());
     for sink in [0, 1] {
-        assert!(replies(world.hear(sink, SinkNews::Prepared(None))).is_empty());
+        assert!(replies(world.hear(sink, SinkNews::Prepared(Prepared::Anywhere))).is_empty());
     }
     assert!(replies(world.hear(0, SinkNews::Written)).is_empty());
     world.pass(30);
@@ -183,7 +183,7 @@ fn a_flush_that_is_not_taken_in_time_names_the_debtors() {
     let mut world = World::with(rules(), &["stdout", "file:/x"]);
     world.count(&[("a", 1)]);
     world.turn(&[flush(800)], Vec::new());
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.hear(0, SinkNews::Written);
     world.hear(1, SinkNews::Failed("disk full".into()));
     assert_eq!(world.core.deadline_ns(), Some(world.now.boot_ns + 800 * MS));
@@ -201,7 +201,7 @@ fn a_second_request_behind_a_flush_is_refused_after_its_answer() {
     let (peer, _) = flush(1);
     let requests = [flush(10_000), (peer, payload(&Request::Status))];
     assert!(world.turn(&requests, Vec::new()).replies.is_empty());
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     let [first, second] = replies(world.hear(0, SinkNews::Written)).try_into().unwrap();
     assert!(matches!(message(first), Response::Flushed { window: 1 }));
     assert_eq!(refused(second).0, ErrorCode::BadRequest);
@@ -247,7 +247,7 @@ fn who_only_waits_for_a_sink_goes_on_waiting_when_an_append_fails() {
     let mut world = with_stdout();
     world.count(&[("a", 1)]);
     world.turn(&[flush(10_000)], Vec::new());
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.second_fails = Some("no space left");
     assert!(replies(world.hear(0, SinkNews::Written)).is_empty());
     world.second_fails = None;
@@ -266,7 +266,7 @@ fn while_the_journal_is_left_alone_nothing_asks_for_an_immediate_turn() {
     world.pass(900);
     world.count(&[("a", 1)]);
     world.second_fails = Some("no");
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     let hold = world.now.boot_ns + S;
     for _ in 0..10 {
         assert_eq!(world.core.deadline_ns(), Some(hold));

@@ -149,7 +149,7 @@ impl Model {
             // It may say what it likes when it was told nothing.
             None => SinkNews::Written,
             Some(_) if !works => SinkNews::Failed("no".into()),
-            Some(Order::Prepare) => SinkNews::Prepared(None),
+            Some(Order::Prepare) => SinkNews::Prepared(Prepared::Anywhere),
             Some(Order::Write) => SinkNews::Written,
         }
     }

@@ -16,7 +16,7 @@ fn close(world: &mut World, amount: u64) -> Vec<Action> {
 }
 
 fn take(world: &mut World, sink: usize) -> Vec<Action> {
-    assert!(writes(&world.hear(sink, SinkNews::Prepared(None)), sink));
+    assert!(writes(&world.hear(sink, SinkNews::Prepared(Prepared::Anywhere)), sink));
     world.hear(sink, SinkNews::Written)
 }
 
@@ -28,7 +28,7 @@ fn a_sink_prepares_is_offered_in_the_journal_and_only_then_writes() {
     assert!(!writes(&actions, 0));
     let file = FilePlace { device: 1, inode: 2, offset: 3, length: 4, crc: 5 };
     let appended = world.blocks.len();
-    assert!(writes(&world.hear(0, SinkNews::Prepared(Some(file))), 0));
+    assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::At(file))), 0));
     assert_eq!(world.blocks.len(), appended + 1);
     let offer = world.core.state.sink("file:/x").unwrap().offered.clone().unwrap();
     assert_eq!((offer.first, offer.last, &*offer.format, offer.file), (1, 1, "plain", Some(file)));
@@ -38,6 +38,53 @@ fn a_sink_prepares_is_offered_in_the_journal_and_only_then_writes() {
     assert_eq!(world.core.state.closed().len(), 0);
     assert_eq!(world.fact("sink_0_windows_owed"), Some(Value::Number(0)));
     assert_eq!(world.fact("sink_0_last_success"), Some(Value::TimeMs(world.now.wall_ms)));
+}
+
+/// A world whose last run ended while the log file was being written.
+fn killed_while_writing() -> (World, FilePlace) {
+    let mut world = World::with(rules(), &["file:/x"]);
+    close(&mut world, 3);
+    let file = FilePlace { device: 1, inode: 2, offset: 3, length: 4, crc: 5 };
+    assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::At(file))), 0));
+    world.restart(&[place("file:/x")]);
+    (world, file)
+}
+
+#[test]
+fn after_a_restart_a_sink_is_told_where_its_windows_were_offered_and_again_at_each_attempt() {
+    let (mut world, file) = killed_while_writing();
+    for _ in 0..2 {
+        let actions = world.quiet();
+        let offered = |action: &Action| matches!(action, Action::Prepare { offered: Some(place), .. } if *place == file);
+        assert!(actions.iter().any(offered), "{actions:?}");
+        world.hear(0, SinkNews::Failed("not now".into()));
+        world.pass(1_000);
+    }
+}
+
+#[test]
+fn a_sink_that_has_its_windows_already_is_not_told_to_write_them() {
+    let (mut world, _) = killed_while_writing();
+    world.quiet();
+    let actions = world.hear(0, SinkNews::Prepared(Prepared::Already));
+    assert!(actions.is_empty(), "{actions:?}");
+    assert!(world.core.sinks_are_even());
+    world.restart(&[place("file:/x")]);
+    assert!(world.quiet().is_empty());
+}
+
+#[test]
+fn windows_that_may_be_there_are_said_to_be_written_again_and_others_are_not() {
+    let (mut world, file) = killed_while_writing();
+    world.quiet();
+    let actions = world.hear(0, SinkNews::Prepared(Prepared::At(file)));
+    assert!(writes(&actions, 0) && notes(&actions).is_empty(), "{actions:?}");
+    let (mut world, file) = killed_while_writing();
+    world.quiet();
+    let actions = world.hear(0, SinkNews::Prepared(Prepared::InDoubt(file)));
+    assert!(writes(&actions, 0), "{actions:?}");
+    let expected = "file:/x: window 1 was on the way already and may be there: written again";
+    assert_eq!(notes(&actions), [expected]);
 }
 
 #[test]
@@ -64,7 +111,7 @@ fn a_slow_sink_holds_up_neither_counting_nor_another() {
 fn a_failed_sink_is_tried_again_with_the_same_windows() {
     let mut world = World::with(rules(), &["file:/x"]);
     close(&mut world, 1);
-    assert!(writes(&world.hear(0, SinkNews::Prepared(None)), 0));
+    assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::Anywhere)), 0));
     world.hear(0, SinkNews::Failed("disk full".into()));
     assert_eq!(world.problems(), ["sink file:/x failed last time: disk full"]);
     assert_eq!(world.core.deadline_ns(), Some(world.now.boot_ns + S));
@@ -81,7 +128,7 @@ fn a_sink_that_is_gone_is_owed_nothing_and_said_to_be_closed() {
     let mut world = with_two();
     close(&mut world, 1);
     take(&mut world, 1);
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     let actions = world.hear(0, SinkNews::Gone("nobody reads it".into()));
     assert_eq!(notes(&actions), ["stdout: nobody reads it"]);
     assert!(world.core.sinks_are_even());
@@ -108,7 +155,10 @@ fn news_of_an_order_that_was_not_given_is_not_heard() {
     world.quiet();
     assert!(world.hear(0, SinkNews::Written).is_empty());
     assert!(!world.core.sinks_are_even());
-    let twice = vec![(0, SinkNews::Prepared(None)), (0, SinkNews::Prepared(None))];
+    let twice = vec![
+        (0, SinkNews::Prepared(Prepared::Anywhere)),
+        (0, SinkNews::Prepared(Prepared::Anywhere)),
+    ];
     let actions = world.turn(&[], twice).actions;
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Write { .. })).count(), 1);
     let both = vec![(0, SinkNews::Written), (0, SinkNews::Failed("late".into()))];
@@ -122,7 +172,7 @@ fn news_that_come_while_the_journal_is_left_alone_are_kept() {
     let mut world = World::with(rules(), &["stdout"]);
     close(&mut world, 1);
     world.second_fails = Some("no");
-    assert!(!writes(&world.hear(0, SinkNews::Prepared(None)), 0));
+    assert!(!writes(&world.hear(0, SinkNews::Prepared(Prepared::Anywhere)), 0));
     assert!(!world.quiet().iter().any(|action| matches!(action, Action::Prepare { .. })));
     world.second_fails = None;
     world.pass(1_000);
@@ -140,7 +190,7 @@ fn news_that_come_while_the_journal_is_left_alone_are_kept() {
 fn a_restart_prepares_exactly_the_range_that_was_offered_and_says_so() {
     let mut world = World::with(rules(), &["stdout"]);
     close(&mut world, 1);
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     close(&mut world, 2);
     let other = SinkPlace { place: "stdout".into(), format: "json".into() };
     world.restart(&[other]);
@@ -149,7 +199,7 @@ fn a_restart_prepares_exactly_the_range_that_was_offered_and_says_so() {
         panic!("{actions:?}")
     };
     assert_eq!((format.as_str(), windows(reports)), ("plain", vec![(1, 1)]));
-    let actions = world.hear(0, SinkNews::Prepared(None));
+    let actions = world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     assert_eq!(notes(&actions).len(), 1);
     assert!(notes(&actions)[0].starts_with("stdout: window 1 was on the way"));
     let actions = world.hear(0, SinkNews::Written);
@@ -166,7 +216,7 @@ fn what_was_only_prepared_is_prepared_anew_without_a_word() {
     close(&mut world, 1);
     world.restart(&[place("stdout")]);
     assert_eq!(windows(&prepared(&world.quiet(), 0).unwrap()), [(1, 1)]);
-    assert!(notes(&world.hear(0, SinkNews::Prepared(None))).is_empty());
+    assert!(notes(&world.hear(0, SinkNews::Prepared(Prepared::Anywhere))).is_empty());
 }
 
 #[test]
@@ -221,7 +271,7 @@ fn past_the_bound_windows_are_merged_and_never_those_in_a_sinks_hands() {
     let mut world = with_two();
     // One is writing the first, the other prepares it and is offered it only later.
     close(&mut world, 1);
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     world.hear(1, SinkNews::Failed("not now".into()));
     for _ in 0..3 {
         close(&mut world, 1);
@@ -257,7 +307,7 @@ fn a_merged_range_that_is_offered_stays_as_it_is() {
     world.pass(1_000);
     let reports = prepared(&world.quiet(), 0).unwrap();
     assert!(reports[0].window.number > reports[0].window.first);
-    world.hear(0, SinkNews::Prepared(None));
+    world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     for _ in 0..20 {
         close(&mut world, 1);
     }

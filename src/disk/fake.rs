@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::{Disk, File};
+use super::{Disk, File, Identity};
 
 /// What happens to an operation, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +223,14 @@ impl FakeFile {
 }
 
 impl File for FakeFile {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity { device: 1, inode: self.1 as u64 })
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.0.inner().names.values().any(|file| *file == self.1))
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.inner().files[self.1].written.len() as u64)
     }

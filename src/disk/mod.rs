@@ -1,5 +1,7 @@
-//! The seam between the journal and a disk: what the journal asks of one folder and of the files in it, and
-//! no more, so that a fake can fail any of it. The real one is in `system`; names are plain file names.
+//! The seam to a disk: what the journal and a log file ask of one folder and of the files in it, and no more,
+//! so that a fake can fail any of it. The real one is in `system`; names are plain file names.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 use std::fmt::Debug;
 use std::io;
@@ -44,8 +46,29 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_folder(&self) -> io::Result<()>;
 }
 
+/// Which file it is, whatever its names are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The device it is on.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+}
+
 /// One open file.
 pub trait File: Send + Sync + Debug {
+    /// Which file it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn identity(&self) -> io::Result<Identity>;
+
+    /// Whether it still has a name, in this folder or another: a file without one ends with its last user.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn has_name(&self) -> io::Result<bool>;
+
     /// Its length in bytes.
     ///
     /// # Errors
@@ -77,3 +100,12 @@ pub trait File: Send + Sync + Debug {
     /// What the system says; what survives is then unknown, and asking again does not make it known.
     fn sync(&self) -> io::Result<()>;
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "a fake for tests may panic"
+)]
+pub mod fake;
