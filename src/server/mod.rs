@@ -1,6 +1,7 @@
 //! The daemon around the core: one thread that reads, lets the core decide, appends to the journal, and only
 //! then answers. Sockets, clock, disk and sinks are handed in; work that can block is done on other threads.
 
+mod appending;
 pub mod assemble;
 mod connection;
 mod connections;
@@ -20,7 +21,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::format::ReportFormat;
-use crate::journal::{AppendError, Fsync, Journal};
+use crate::journal::{Fsync, Journal};
 use crate::record::state::State;
 use crate::sink::Sink;
 use crate::system::clock::Clock;
@@ -28,6 +29,7 @@ use crate::system::disk::StateFolder;
 use crate::turn::{Action, Core, Peer, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
 use crate::window::{BootId, Moment};
 
+use appending::Appending;
 pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
@@ -96,6 +98,7 @@ pub struct Server {
     clock: Box<dyn Clock>,
     core: Core,
     journal: Journal,
+    appending: Appending,
     fsync: Fsync,
     sinks: Vec<SinkWorker>,
     formats: Vec<ReportFormat>,
@@ -115,8 +118,6 @@ pub struct Server {
     about: Vec<(String, crate::protocol::Value)>,
     stopper: Stopper,
     stopping: Option<Stopping>,
-    /// The journal could not be written last time.
-    journal_fails: bool,
     /// Its lock is held as long as the server lives.
     state_folder: Option<StateFolder>,
     hangup_stops: bool,
@@ -156,6 +157,7 @@ impl Server {
             clock: setup.clock,
             core,
             journal: setup.journal,
+            appending: Appending::new(setup.fsync),
             fsync: setup.fsync,
             sinks,
             formats,
@@ -173,7 +175,6 @@ impl Server {
             about: setup.about,
             stopper,
             stopping: None,
-            journal_fails: false,
             state_folder: setup.folder,
             hangup_stops: setup.hangup_stops,
             notice: setup.notice,
@@ -192,7 +193,7 @@ impl Server {
 
     /// Writes down that it starts, and syncs or folds all that is there.
     fn make_ready(&mut self, records: &[u8], fold: bool, now: Moment) -> Result<(), ServerError> {
-        self.journal.append(records, now.wall_ms).map_err(ServerError::Journal)?;
+        self.appending.append_first(&mut self.journal, records, now, &mut *self.notice)?;
         if fold {
             self.fold_now(now)?;
         } else {
@@ -323,9 +324,7 @@ impl Server {
             connections.get(peer.connection).map(|connection| (peer, connection.payload(range)))
         });
         let records = self.core.step(now, snapshots_free, requests);
-        let wrote = !records.is_empty();
-        let result = append(&mut self.journal, self.fsync, records, now)?;
-        self.note_append(wrote, &result);
+        let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         for (peer, reply) in self.core.committed(result) {
             self.reply(peer, reply, now);
@@ -336,9 +335,7 @@ impl Server {
     /// Lets the core close windows and hear its sinks, appends, and does what comes of it.
     fn advance(&mut self, now: Moment) -> Result<(), ServerError> {
         let records = self.core.advance(now, self.events.drain(..));
-        let wrote = !records.is_empty();
-        let result = append(&mut self.journal, self.fsync, records, now)?;
-        self.note_append(wrote, &result);
+        let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         for action in self.core.advanced(result) {
             match action {
@@ -360,20 +357,6 @@ impl Server {
         Ok(())
     }
 
-    /// Tells the operator when the journal begins to fail, and when it works again.
-    fn note_append(&mut self, wrote: bool, result: &Result<(), String>) {
-        match result {
-            Err(why) if !self.journal_fails => {
-                (self.notice)(&format!("{why}; increments are refused until it can be"));
-            }
-            Ok(()) if wrote && self.journal_fails => {
-                (self.notice)("the journal can be written again");
-            }
-            Ok(()) | Err(_) => {}
-        }
-        self.journal_fails = result.is_err() || (self.journal_fails && !wrote);
-    }
-
     fn reply(&mut self, peer: Peer, reply: Reply, now: Moment) {
         let status = match reply {
             Reply::Status => Some(self.status(now)),
@@ -387,27 +370,6 @@ impl Server {
             (Reply::Status, None) => {}
         }
         self.connections.activate(peer.connection);
-    }
-}
-
-/// Appends records if there are any, and syncs them if that is asked for before every answer. The inner
-/// error leaves the journal as it was.
-fn append(
-    journal: &mut Journal,
-    fsync: Fsync,
-    records: &[u8],
-    now: Moment,
-) -> Result<Result<(), String>, ServerError> {
-    if records.is_empty() {
-        return Ok(Ok(()));
-    }
-    match journal.append(records, now.wall_ms) {
-        Ok(()) if fsync == Fsync::Always => journal.sync().map(Ok).map_err(ServerError::Journal),
-        Ok(()) => Ok(Ok(())),
-        Err(AppendError::Refused(error)) => {
-            Ok(Err(format!("the daemon's journal cannot be written: {error}")))
-        }
-        Err(error @ AppendError::Broken { .. }) => Err(ServerError::Journal(error)),
     }
 }
 

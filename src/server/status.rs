@@ -8,6 +8,7 @@ impl Server {
     /// Problems first, then facts: who and where, counting, connections, sinks, disk.
     pub(super) fn status(&self, now: Moment) -> Response<'static> {
         let (mut problems, counting) = self.core.health(now);
+        problems.extend(self.appending.problem().map(str::to_owned));
         if let Some(error) = &self.fold_error {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
         }

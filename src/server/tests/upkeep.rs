@@ -34,6 +34,59 @@ fn when_the_disk_is_full_increments_are_refused_and_count_again_later() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_answers_reads_and_counts_as_soon_as_there_is_room() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Always);
+    daemon.count("a");
+    drop(daemon);
+    disk.space(Some(10));
+    let mut daemon = on(&disk, Fsync::Always);
+    daemon.sessions = 100;
+    assert_eq!(daemon.notices.lock().unwrap().len(), 1);
+    let connection = daemon.connect();
+    daemon.ask(connection, &Request::Get { name: "a" });
+    let request = daemon.incr("a");
+    daemon.net.send(connection, &request);
+    daemon.ask(connection, &Request::Status);
+    daemon.settle();
+    let answers = daemon.net.answers(connection);
+    assert!(answers[0].contains("total: 1"), "{answers:?}");
+    assert!(answers[1].contains("not counted: the daemon's journal cannot"), "{answers:?}");
+    assert!(answers[2].contains("at the start there was no room"), "{answers:?}");
+    disk.space(None);
+    daemon.net.send(connection, &request);
+    daemon.settle();
+    assert_eq!(daemon.net.answers(connection), [total(2)]);
+    drop(daemon);
+    // Also what the start had to say is there: without it the next would not know the sink.
+    let mut daemon = on(&disk, Fsync::Always);
+    daemon.pass(5_000);
+    daemon.until(|daemon| daemon.written(0) == "a 2\n");
+}
+
+#[test]
+fn on_a_disk_that_is_all_but_full_the_operator_hears_it_once() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::No);
+    let heard = daemon.notices.lock().unwrap().len();
+    for _ in 0..5 {
+        disk.space(Some(0));
+        let (connection, request) = (daemon.connect(), daemon.incr("a"));
+        daemon.net.send(connection, &request);
+        daemon.settle();
+        disk.space(None);
+        daemon.count("a");
+        daemon.pass(1_000);
+    }
+    assert_eq!(daemon.notices.lock().unwrap().len() - heard, 1);
+    daemon.pass(10_000);
+    daemon.count("a");
+    let notices = daemon.notices.lock().unwrap();
+    assert_eq!(notices.last().unwrap(), "the journal can be written again");
+    assert_eq!(notices.len() - heard, 2);
+}
+
+#[test]
 fn a_flush_that_cannot_be_appended_is_tried_once_a_second() {
     let disk = FakeDisk::default();
     let mut daemon = on(&disk, Fsync::No);
