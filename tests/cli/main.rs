@@ -12,5 +12,6 @@ mod incr;
 mod sinks;
 mod sockets;
 mod stopping;
+mod storm;
 mod stream;
 mod syscalls;
