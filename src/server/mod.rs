@@ -4,8 +4,10 @@
 pub mod assemble;
 mod connection;
 mod connections;
+mod crowd;
 mod error;
 pub mod network;
+mod numbers;
 mod status;
 mod stop;
 #[cfg(test)]
@@ -332,12 +334,13 @@ impl Server {
     /// Steps the core through all requests that came in, appends once, and queues the answers.
     fn answer_requests(&mut self, now: Moment) -> Result<(), ServerError> {
         let mut found = Vec::new();
+        let share = self.connections.share_of_requests();
         self.connections.each_active(|connection| {
             if connection.is_waiting() {
                 return;
             }
             let peer = Peer { connection: connection.number, uid: connection.uid };
-            while let Some(range) = connection.next_request() {
+            while let Some(range) = connection.next_request(share) {
                 found.push((peer, range));
             }
         });
