@@ -18,9 +18,10 @@ use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
 use crate::system::clock::{self, Clock, SystemClock};
 use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
+use crate::system::limits::{self, Room};
 use crate::system::listen::{ListenAt, ListenError, Listening};
+use crate::system::random;
 use crate::system::signals::Signals;
-use crate::system::{limits, random};
 use crate::turn::Rules;
 use crate::window::{BootId, Moment};
 
@@ -137,7 +138,7 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what could not be had. Nothing is left behind then.
     pub fn assemble(
-        config: Config,
+        mut config: Config,
         signals: Option<Signals>,
         stopper: Stopper,
         mut notice: Box<dyn FnMut(&str) + Send>,
@@ -145,7 +146,7 @@ impl Server {
         let boot = clock::boot_id().map_err(StartError::System)?;
         let now = SystemClock.now();
         let owner = rustix::process::geteuid().as_raw();
-        limits::allow_descriptors(config.connections_max);
+        config.connections_max = possible_connections(&config, &mut notice);
         let folder = config.state_folder.as_deref().map(StateFolder::open).transpose();
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
@@ -192,6 +193,21 @@ impl Server {
             notice,
         };
         Server::start(setup, stopper).map_err(StartError::Server)
+    }
+}
+
+/// As many connections as are configured, or, with a warning, as there are descriptors for.
+fn possible_connections(config: &Config, notice: &mut dyn FnMut(&str)) -> usize {
+    let wanted = config.connections_max;
+    match limits::allow_descriptors(wanted, config.sinks.len()) {
+        Room::Enough => wanted,
+        Room::Only { connections, descriptors } => {
+            notice(&format!(
+                "warning: only {connections} connections at a time, not {wanted}: no more than \
+                 {descriptors} files may be open; raise that with ulimit -n, or LimitNOFILE= in a unit"
+            ));
+            connections
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use super::network::Network;
+use super::numbers::Why;
 use crate::frame;
 use crate::protocol::{ErrorCode, HELLO_BYTES, Hello, Response, VERSION, VERSION_OLDEST};
 use crate::turn::snapshot::Snapshot;
@@ -14,7 +15,8 @@ use crate::turn::snapshot::Snapshot;
 pub(super) const READ_MAX: usize = 256 << 10;
 /// Bytes of answers that wait for one connection; above it, nothing more is read from it.
 pub(super) const QUEUED_MAX: usize = 1 << 20;
-/// Requests of one connection that are answered in a turn: an answer can be much longer than what asks for it.
+/// Requests of one connection that are answered in a turn: an answer can be much longer than what asks for
+/// it.
 pub(super) const REQUESTS_MAX: usize = 64;
 
 /// What is to be sent, in order.
@@ -46,6 +48,10 @@ pub(super) struct Connection {
     pub(super) shut: bool,
     /// Bytes of its input that are counted in what all hold.
     pub(super) counted: usize,
+    /// Bytes of its answers that are counted in what waits for all.
+    pub(super) counted_queued: usize,
+    /// So much waits for all that this one gets no more before it has taken what it has.
+    pub(super) short: bool,
     /// Reading may find something.
     pub(super) readable: bool,
     writable: bool,
@@ -70,8 +76,12 @@ pub(super) struct Connection {
     unanswered: usize,
     /// What is said last, after all answers: why the connection is hung up.
     refusal: Option<Response<'static>>,
+    /// Why it was refused, until that is counted.
+    pub(super) refused: Option<Why>,
     /// Since when what waits for it has not got any shorter, by `CLOCK_BOOTTIME`.
     pub(super) stalled_since_ns: Option<u64>,
+    /// Since when no turn has left it idle, by `CLOCK_BOOTTIME`.
+    pub(super) restless_since_ns: Option<u64>,
 }
 
 impl Connection {
@@ -83,6 +93,8 @@ impl Connection {
             active: false,
             shut: false,
             counted: 0,
+            counted_queued: 0,
+            short: false,
             readable: true,
             writable: true,
             incomplete_since_ns: None,
@@ -98,7 +110,9 @@ impl Connection {
             finishing: false,
             unanswered: 0,
             refusal: None,
+            refused: None,
             stalled_since_ns: None,
+            restless_since_ns: None,
         }
     }
 
@@ -123,7 +137,8 @@ impl Connection {
 
     /// Whether its answers are being taken, so that there may be more.
     fn has_room(&self) -> bool {
-        self.queued() < QUEUED_MAX && self.unanswered < REQUESTS_MAX
+        let queued_max = if self.short { 1 } else { QUEUED_MAX };
+        self.queued() < queued_max && self.unanswered < REQUESTS_MAX
     }
 
     /// Whether something could be written now.
@@ -133,11 +148,21 @@ impl Connection {
 
     /// Whether it holds nothing that anybody waits for, as far as is known.
     pub(super) fn is_idle(&self) -> bool {
-        self.watched
-            && !self.readable
-            && self.input.is_empty()
-            && self.outgoing.is_empty()
-            && self.unanswered == 0
+        !self.readable && self.input.is_empty() && self.outgoing.is_empty() && self.unanswered == 0
+    }
+
+    /// Whether a request of it was read that cannot be answered yet.
+    pub(super) fn is_answered_later(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    /// Since when it has been waited for: for the rest of a request, or to take its answers.
+    pub(super) fn stuck_since_ns(&self) -> Option<u64> {
+        if self.outgoing.is_empty() {
+            self.incomplete_since_ns.filter(|_| !self.wants_to_read())
+        } else {
+            self.stalled_since_ns.filter(|_| !self.writable)
+        }
     }
 
     /// Whether it can be hung up.
@@ -197,14 +222,14 @@ impl Connection {
         Outcome::Open
     }
 
-    /// Finds the next request in what came in: the range of its payload. What cannot become one is answered
-    /// and ends the connection.
-    pub(super) fn next_request(&mut self) -> Option<Range<usize>> {
+    /// Finds the next request in what came in, of its share of this turn: the range of its payload. What
+    /// cannot become one is answered and ends the connection.
+    pub(super) fn next_request(&mut self, share: usize) -> Option<Range<usize>> {
         self.more = false;
         if self.finishing {
             return None;
         }
-        if !self.has_room() {
+        if !self.has_room() || self.unanswered >= share {
             self.more = self.taken < self.input.len();
             return None;
         }
@@ -222,7 +247,7 @@ impl Connection {
             }
             Ok(None) => None,
             Err(oversized) => {
-                self.refuse(ErrorCode::BadRequest, &oversized.to_string());
+                self.refuse(Why::Oversized, &oversized.to_string());
                 None
             }
         }
@@ -242,14 +267,11 @@ impl Connection {
                      use one countd for both",
                     hello.version
                 );
-                self.refuse(ErrorCode::Version, &message);
+                self.refuse(Why::OtherVersion, &message);
                 None
             }
             None => {
-                self.refuse(
-                    ErrorCode::BadRequest,
-                    "this is a countd socket: use the countd command",
-                );
+                self.refuse(Why::NotCountd, "this is a countd socket: use the countd command");
                 None
             }
         }
@@ -284,8 +306,9 @@ impl Connection {
     }
 
     /// Answers what was asked, then with this error, and hangs up after it.
-    pub(super) fn refuse(&mut self, code: ErrorCode, message: &str) {
-        self.refusal = Some(Response::error(code, message.to_owned()));
+    pub(super) fn refuse(&mut self, why: Why, message: &str) {
+        self.refusal = Some(Response::error(why.code(), message.to_owned()));
+        self.refused = Some(why);
         self.finishing = true;
         self.more = false;
         self.say_last();
@@ -342,6 +365,11 @@ impl Connection {
             self.stalled_since_ns = None;
         } else if before != (self.outgoing.len(), self.sent) || self.stalled_since_ns.is_none() {
             self.stalled_since_ns = Some(now_ns);
+        }
+        if self.is_idle() {
+            self.restless_since_ns = None;
+        } else {
+            self.restless_since_ns.get_or_insert(now_ns);
         }
         outcome
     }

@@ -1,20 +1,28 @@
-//! All connections: accepting them, the limits on their number and on what they hold, and who gives way.
+//! All connections: accepting them, and the limits on their number and on what they hold. Who gives way when
+//! there are too many is decided in `crowd`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use rustix::io::Errno;
 
-use super::connection::{Connection, Outcome};
+use super::connection::{Connection, Outcome, REQUESTS_MAX};
+use super::crowd::{self, Candidate, Standing};
 use super::network::Network;
-use crate::protocol::ErrorCode;
+use super::numbers::{Numbers, Why};
 
 /// Connections accepted in a turn.
 const ACCEPTED_MAX: usize = 256;
 /// Bytes read in a turn, from all.
 const READ_PER_TURN_MAX: usize = 4 << 20;
+/// Requests answered in a turn, of all; but one of each connection always.
+const REQUESTS_PER_TURN_MAX: usize = 2_048;
 /// Bytes of incomplete requests held, of all.
 const HELD_MAX: usize = 32 << 20;
+/// Bytes of incomplete requests one may hold whatever the others hold, so that small requests get through.
+const HELD_BY_ONE_MIN: usize = 4 << 10;
+/// Bytes of answers that wait for all; above it, who has some to take gets no more.
+const QUEUED_ALL_MAX: usize = 32 << 20;
 /// How long a request may take to come in whole, in nanoseconds.
 pub(super) const INCOMPLETE_NS: u64 = 10_000_000_000;
 /// How long answers may wait for a client that takes nothing of them, in nanoseconds.
@@ -35,27 +43,6 @@ pub struct ConnectionLimits {
     pub owner: u32,
 }
 
-/// Numbers for the status.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Numbers {
-    pub(super) ever: u64,
-    pub(super) gave_way: u64,
-    pub(super) refused: u64,
-    pub(super) refused_since_flush: u64,
-    pub(super) timed_out: u64,
-}
-
-impl Numbers {
-    fn count_refused(&mut self) {
-        self.refused = self.refused.saturating_add(1);
-        self.refused_since_flush = self.refused_since_flush.saturating_add(1);
-    }
-
-    pub(super) fn flushed(&mut self) {
-        self.refused_since_flush = 0;
-    }
-}
-
 /// The connections there are.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -73,6 +60,8 @@ pub(super) struct Connections {
     stalled: VecDeque<(u64, u64)>,
     /// Bytes that came in and are not yet requests, of all.
     held: usize,
+    /// Bytes of answers that wait, for all.
+    queued: usize,
     buffer: Vec<u8>,
     pub(super) numbers: Numbers,
 }
@@ -89,9 +78,15 @@ impl Connections {
             incomplete: VecDeque::new(),
             stalled: VecDeque::new(),
             held: 0,
+            queued: 0,
             buffer: vec![0; BUFFER_BYTES],
             numbers: Numbers::default(),
         }
+    }
+
+    /// How many there may be.
+    pub(super) fn max(&self) -> usize {
+        self.limits.connections_max
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,6 +112,12 @@ impl Connections {
             connection.active = true;
             self.active.push(number);
         }
+    }
+
+    /// How many requests of each connection are answered in this turn: the fewer, the more have some, so that
+    /// who waits to be accepted waits for short turns only.
+    pub(super) fn share_of_requests(&self) -> usize {
+        (REQUESTS_PER_TURN_MAX / self.active.len().max(1)).clamp(1, REQUESTS_MAX)
     }
 
     /// Calls `each` with the connections to look at in this turn.
@@ -149,10 +150,17 @@ impl Connections {
         if !self.waiting || now_ns < self.accept_after_ns {
             return;
         }
+        // Found at the first need: in one turn no other can come to them.
+        let mut candidates = None;
+        let mut make_room = |connections: &mut Connections, network: &mut dyn Network| {
+            let found = || crowd::candidates(connections.open.values(), now_ns).into_iter();
+            let candidates = candidates.get_or_insert_with(found);
+            connections.make_room_for_another(network, candidates)
+        };
         let mut made_room = false;
         for _ in 0..ACCEPTED_MAX {
             let full = self.open.len() >= self.limits.connections_max;
-            if full && !self.make_room_for_another(network) {
+            if full && !make_room(self, network) {
                 return;
             }
             match network.accept() {
@@ -165,16 +173,18 @@ impl Connections {
                     return;
                 }
                 Err(error) if is_the_peers(&error) => {}
-                // An idle connection may give back what is short; once, for it may be short elsewhere.
+                // A connection may give back what is short; once, for it may be short elsewhere.
                 Err(error) if is_shortage(&error) && !made_room => {
-                    made_room = self.make_room_for_another(network);
+                    made_room = make_room(self, network);
                     if !made_room {
+                        self.numbers.count(Why::NotAccepted);
                         self.accept_after_ns = now_ns.saturating_add(ACCEPT_RETRY_NS);
                         return;
                     }
                 }
                 // Whatever it is, it will not be better at once.
                 Err(_) => {
+                    self.numbers.count(Why::NotAccepted);
                     self.accept_after_ns = now_ns.saturating_add(ACCEPT_RETRY_NS);
                     return;
                 }
@@ -185,11 +195,15 @@ impl Connections {
     /// When the listener is to be looked at again though nobody knocks: when there is room, or somebody who
     /// can give way.
     pub(super) fn accept_deadline_ns(&self) -> Option<u64> {
-        let room = || {
-            self.open.len() < self.limits.connections_max
-                || self.open.values().any(Connection::is_idle)
+        let has_room = self.open.len() < self.limits.connections_max;
+        let room_ns = if !self.waiting {
+            None
+        } else if has_room {
+            Some(0)
+        } else {
+            crowd::first_ns(self.open.values())
         };
-        (self.waiting && room()).then_some(self.accept_after_ns)
+        room_ns.map(|at| at.max(self.accept_after_ns))
     }
 
     fn admit(&mut self, mut connection: Connection) {
@@ -199,29 +213,27 @@ impl Connections {
         *own = own.saturating_add(1);
         let exempt = uid == 0 || uid == self.limits.owner;
         if !exempt && *own > self.limits.per_user_max {
-            self.numbers.count_refused();
             let max = self.limits.per_user_max;
             let message = format!("uid {uid} has {max} connections already, its limit");
-            connection.refuse(ErrorCode::Busy, &message);
+            connection.refuse(Why::UserLimit, &message);
         }
         self.open.insert(number, connection);
         self.activate(number);
     }
 
-    /// Lets an idle connection give way, if there is somebody to give way to.
-    fn make_room_for_another(&mut self, network: &mut dyn Network) -> bool {
+    /// Lets the next candidate give way, if there is somebody to give way to.
+    fn make_room_for_another(
+        &mut self,
+        network: &mut dyn Network,
+        candidates: &mut impl Iterator<Item = Candidate>,
+    ) -> bool {
         self.waiting = network.somebody_waits();
-        self.waiting && self.make_room(network)
-    }
-
-    /// Hangs up on the connection that has been idle for longest.
-    fn make_room(&mut self, network: &mut dyn Network) -> bool {
-        let idle = self.open.values().filter(|c| c.is_idle());
-        let Some(number) = idle.min_by_key(|c| c.last_active_ns).map(|c| c.number) else {
-            return false;
-        };
-        self.numbers.gave_way = self.numbers.gave_way.saturating_add(1);
-        self.close(network, number);
+        let Some(candidate) = candidates.next().filter(|_| self.waiting) else { return false };
+        self.numbers.count(match candidate.standing {
+            Standing::Idle => Why::GaveWay,
+            Standing::Stuck | Standing::Restless => Why::PushedOut,
+        });
+        self.close(network, candidate.number);
         true
     }
 
@@ -246,9 +258,8 @@ impl Connections {
             recount(&mut self.held, connection);
             if outcome == Outcome::Ended {
                 gone.push(*number);
-            } else if self.held > HELD_MAX {
-                self.numbers.count_refused();
-                connection.refuse(ErrorCode::Busy, "too much is half sent just now; try again");
+            } else if self.held > HELD_MAX && connection.held() > HELD_BY_ONE_MIN {
+                connection.refuse(Why::InputLimit, "too much is half sent just now; try again");
                 recount(&mut self.held, connection);
             }
         }
@@ -282,8 +293,7 @@ impl Connections {
             }
             self.incomplete.pop_front();
             if let Some(connection) = self.open.get_mut(&number).filter(|_| current) {
-                self.numbers.timed_out = self.numbers.timed_out.saturating_add(1);
-                connection.refuse(ErrorCode::BadRequest, "no complete request came in 10 s");
+                connection.refuse(Why::TimedOut, "no complete request came in 10 s");
                 connection.incomplete_since_ns = None;
                 recount(&mut self.held, connection);
                 self.activate(number);
@@ -300,7 +310,7 @@ impl Connections {
             }
             self.stalled.pop_front();
             if current {
-                self.numbers.timed_out = self.numbers.timed_out.saturating_add(1);
+                self.numbers.count(Why::Stalled);
                 self.close(network, number);
             }
         }
@@ -325,11 +335,23 @@ impl Connections {
             if let Some(since) = connection.stalled_since_ns.filter(|s| before != Some(*s)) {
                 self.stalled.push_back((since, number));
             }
-            let done = ended || connection.is_done();
-            if done || (!connection.watched && network.watch(number).is_err()) {
+            if let Some(why) = connection.refused.take() {
+                self.numbers.count(why);
+            }
+            if ended || connection.is_done() {
                 self.close(network, number);
                 continue;
             }
+            if !connection.watched && network.watch(number).is_err() {
+                self.numbers.count(Why::NotAccepted);
+                self.close(network, number);
+                continue;
+            }
+            let queued = connection.queued();
+            self.queued =
+                self.queued.saturating_sub(connection.counted_queued).saturating_add(queued);
+            connection.counted_queued = queued;
+            connection.short = self.queued > QUEUED_ALL_MAX;
             connection.watched = true;
             if connection.wants_to_read()
                 || connection.wants_to_write()
@@ -354,6 +376,7 @@ impl Connections {
         let Some(connection) = self.open.remove(&number) else { return };
         network.close(number);
         self.held = self.held.saturating_sub(connection.counted);
+        self.queued = self.queued.saturating_sub(connection.counted_queued);
         if let Some(own) = self.per_user.get_mut(&connection.uid) {
             *own = own.saturating_sub(1);
             if *own == 0 {

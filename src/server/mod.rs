@@ -5,8 +5,10 @@ mod appending;
 pub mod assemble;
 mod connection;
 mod connections;
+mod crowd;
 mod error;
 pub mod network;
+mod numbers;
 mod sinks;
 mod status;
 mod stop;
@@ -179,6 +181,7 @@ impl Server {
             hangup_stops: setup.hangup_stops,
             notice: setup.notice,
         };
+        server.connections.numbers.in_window(server.core.window_start());
         for note in &notes {
             (server.notice)(note);
         }
@@ -306,12 +309,13 @@ impl Server {
     /// Steps the core through all requests that came in, appends once, and queues the answers.
     fn answer_requests(&mut self, now: Moment) -> Result<(), ServerError> {
         let mut found = Vec::new();
+        let share = self.connections.share_of_requests();
         self.connections.each_active(|connection| {
             if connection.is_waiting() {
                 return;
             }
             let peer = Peer { connection: connection.number, uid: connection.uid };
-            while let Some(range) = connection.next_request() {
+            while let Some(range) = connection.next_request(share) {
                 found.push((peer, range));
             }
         });
@@ -326,7 +330,10 @@ impl Server {
         let records = self.core.step(now, snapshots_free, requests);
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
-        for (peer, reply) in self.core.committed(result) {
+        let replies = self.core.committed(result);
+        // An empty window ends without anything else to be seen of it.
+        self.connections.numbers.in_window(self.core.window_start());
+        for (peer, reply) in replies {
             self.reply(peer, reply, now);
         }
         Ok(())
@@ -351,7 +358,9 @@ impl Server {
                 }
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
                 Action::Note(note) => (self.notice)(&note),
-                Action::Flushed { .. } => self.connections.numbers.flushed(),
+                Action::Flushed { .. } => {
+                    self.connections.numbers.in_window(self.core.window_start());
+                }
             }
         }
         Ok(())

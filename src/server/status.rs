@@ -13,23 +13,19 @@ impl Server {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
         }
         let mut facts = self.about.clone();
-        let refused = self.connections.numbers.refused_since_flush;
-        if refused > 0 {
-            problems.push(format!("{refused} connections refused since the last flush: too many"));
-        }
+        let numbers = &self.connections.numbers;
+        problems.extend(numbers.problems());
         let mut fact = |key: &str, value| facts.push((key.to_owned(), value));
         let uptime_ns = now.boot_ns.saturating_sub(self.started.boot_ns);
         fact("uptime", Value::DurationMs(uptime_ns / 1_000_000));
         fact("version", Value::Text(env!("CARGO_PKG_VERSION").into()));
         facts.extend(counting);
         let mut fact = |key: &str, value| facts.push((key.to_owned(), value));
-        let numbers = self.connections.numbers;
-        let now_open = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
-        fact("connections", Value::Number(now_open));
+        let as_number = |number| Value::Number(u64::try_from(number).unwrap_or(u64::MAX));
+        fact("connections", as_number(self.connections.len()));
+        fact("connections_max", as_number(self.connections.max()));
         fact("connections_ever", Value::Number(numbers.ever));
-        fact("connections_refused", Value::Number(numbers.refused));
-        fact("connections_gave_way", Value::Number(numbers.gave_way));
-        fact("connections_timed_out", Value::Number(numbers.timed_out));
+        facts.extend(numbers.facts());
         if self.state_folder.is_some() {
             facts.extend(self.on_disk());
         }

@@ -128,6 +128,11 @@ impl Core {
         !self.state.window_is_empty()
     }
 
+    /// When the open window was opened: at the last flush, also if that had nothing to report.
+    pub fn window_start(&self) -> Moment {
+        self.state.open.start
+    }
+
     /// Asks for a flush at the next advance, due or not.
     pub fn flush_soon(&mut self) {
         self.flush_wanted = true;

@@ -8,6 +8,7 @@ mod bad_input;
 mod commands;
 mod durability;
 mod harness;
+mod hostile;
 mod incr;
 mod sinks;
 mod sockets;

@@ -373,3 +373,50 @@ proptest! {
         prop_assert_eq!(whole, split);
     }
 }
+
+#[test]
+fn what_waits_for_all_is_bounded_and_everybody_gets_it_in_the_end() {
+    let mut daemon = Daemon::new();
+    let filler = crate::protocol::Value::Text("long".repeat(2_000));
+    daemon.server.about.push(("filler".into(), filler));
+    let readers: Vec<u64> = (0..60).map(|_| daemon.connect()).collect();
+    daemon.settle();
+    for reader in &readers {
+        daemon.net.room(*reader, 0);
+        daemon.net.send(*reader, &framed(&Request::Status).repeat(200));
+    }
+    daemon.settle();
+    let queued = |reader: &u64| daemon.server.connections.get(*reader).unwrap().queued();
+    let all: usize = readers.iter().map(queued).sum();
+    // What one turn answers comes on top.
+    assert!((32 << 20..52 << 20).contains(&all), "{all} bytes");
+    assert_eq!(daemon.count("a"), total(1));
+    for reader in &readers {
+        daemon.net.room(*reader, usize::MAX);
+    }
+    daemon.settle();
+    for reader in readers {
+        assert_eq!(daemon.net.answers(reader).len(), 200);
+    }
+}
+
+#[test]
+fn a_small_request_gets_through_however_much_the_others_hold() {
+    let mut daemon = Daemon::new();
+    let mut left = 32_usize << 20;
+    while left > 0 {
+        let held = left.min(1 << 20);
+        let half = [hello(false), vec![0, 0, 16, 0], vec![0; held - 4]].concat();
+        let connection = daemon.net.connect(OWNER);
+        daemon.net.send(connection, &half);
+        daemon.settle();
+        assert!(!daemon.net.is_closed(connection));
+        left -= held;
+    }
+    assert_eq!(daemon.count("a"), total(1));
+    let large = [hello(false), vec![0, 0, 16, 0], vec![0; 8 << 10]].concat();
+    let connection = daemon.net.connect(OWNER);
+    daemon.net.send(connection, &large);
+    daemon.settle();
+    assert!(daemon.net.answers(connection)[0].starts_with("Error { code: 4, "));
+}

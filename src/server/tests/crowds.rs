@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::*;
+use crate::server::numbers::Why;
 
 fn at_most(connections_max: usize) -> Daemon {
     let limits = ConnectionLimits { connections_max, per_user_max: 10, owner: OWNER };
@@ -13,6 +14,15 @@ fn at_most(connections_max: usize) -> Daemon {
 fn busy(daemon: &mut Daemon) -> u64 {
     let connection = daemon.connect();
     daemon.net.send(connection, &[5, 0]);
+    daemon.settle();
+    connection
+}
+
+/// A connection that takes nothing of its answer.
+fn unread(daemon: &mut Daemon) -> u64 {
+    let connection = daemon.connect();
+    daemon.net.room(connection, 0);
+    daemon.ask(connection, &Request::Status);
     daemon.settle();
     connection
 }
@@ -33,22 +43,129 @@ fn at_the_limit_who_has_been_idle_for_longest_gives_way() {
     assert_eq!(daemon.count("a"), total(1));
     let closed: Vec<bool> = connections.iter().map(|c| daemon.net.is_closed(*c)).collect();
     assert_eq!(closed, [false, true, false]);
-    assert_eq!(daemon.server.connections.numbers.gave_way, 1);
+    assert_eq!(daemon.server.connections.numbers.of(Why::GaveWay), 1);
 }
 
 #[test]
-fn at_the_limit_with_nobody_idle_the_listener_is_left_alone() {
+fn at_the_limit_half_a_request_gives_way_after_a_tenth_of_a_second_the_oldest_first() {
     let mut daemon = at_most(2);
-    let (first, second) = (busy(&mut daemon), busy(&mut daemon));
+    let first = busy(&mut daemon);
+    daemon.pass(40);
+    let second = busy(&mut daemon);
     let third = daemon.connect_for(&Request::Get { name: "a" });
+    assert_eq!(daemon.sleeps(), Some(Duration::from_millis(60)));
+    // One byte after the other makes nobody younger.
+    daemon.pass(59);
+    daemon.net.send(first, &[0]);
     daemon.settle();
     assert!(!daemon.net.is_accepted(third));
-    assert_eq!(daemon.sleeps(), Some(Duration::from_secs(10)), "only what is incomplete is due");
-    daemon.pass(9_999);
-    assert!(!daemon.net.is_accepted(third));
     daemon.pass(1);
-    assert!(daemon.net.is_closed(first) && daemon.net.is_closed(second));
+    assert!(daemon.net.is_closed(first) && !daemon.net.is_closed(second));
     assert_eq!(daemon.net.answers(third).len(), 1);
+    assert_eq!(daemon.sleeps(), Some(Duration::from_millis(9_940)), "nobody waits any more");
+    let numbers = &daemon.server.connections.numbers;
+    assert_eq!((numbers.of(Why::PushedOut), numbers.of(Why::GaveWay)), (1, 0));
+}
+
+#[test]
+fn at_the_limit_who_is_idle_gives_way_before_who_is_stuck_and_that_before_who_is_restless() {
+    let mut daemon = at_most(4);
+    let restless = daemon.connect();
+    let (first, rest) = (daemon.incr("a"), daemon.incr("a"));
+    daemon.net.send(restless, &[&first[..], &rest[..5]].concat());
+    daemon.settle();
+    daemon.pass(100);
+    let stuck = [busy(&mut daemon), unread(&mut daemon)];
+    let idle = daemon.connect();
+    daemon.settle();
+    daemon.pass(300);
+    // It has got on, but there was no turn that left it idle.
+    daemon.net.send(restless, &[&rest[5..], &[9, 0]].concat());
+    daemon.settle();
+    for expected in [idle, stuck[0], stuck[1], restless] {
+        assert!(!daemon.net.is_closed(expected));
+        let new = busy(&mut daemon);
+        assert!(daemon.net.is_closed(expected) && daemon.net.is_accepted(new));
+    }
+    assert_eq!(daemon.net.answers(restless), [total(1), total(2)]);
+}
+
+#[test]
+fn who_is_answered_later_and_who_takes_a_dump_keep_their_places() {
+    let mut daemon = Daemon::with(Kind {
+        sinks: 1,
+        limits: ConnectionLimits { connections_max: 2, per_user_max: 10, owner: OWNER },
+        ..Kind::default()
+    });
+    daemon.fill(30_000);
+    daemon.gates[0].shut(true);
+    let flush = daemon.connect_for(&Request::Flush { timeout_ms: 60_000 });
+    let reader = daemon.connect();
+    daemon.settle();
+    daemon.net.room(reader, 0);
+    daemon.ask(reader, &dump());
+    let third = daemon.connect_for(&Request::Get { name: "n000000" });
+    for _ in 0..20 {
+        daemon.net.room(reader, 10_000);
+        daemon.pass(99);
+    }
+    daemon.pass(99);
+    assert!(!daemon.net.is_accepted(third) && !daemon.net.is_closed(reader));
+    daemon.pass(1);
+    assert!(daemon.net.is_closed(reader) && !daemon.net.is_closed(flush));
+    assert_eq!(daemon.net.answers(third).len(), 1);
+    daemon.gates[0].shut(false);
+    daemon.until(|daemon| daemon.net.is_closed(flush));
+    assert_eq!(daemon.net.answers(flush), ["Flushed { window: 1 }"]);
+}
+
+#[test]
+fn while_full_with_nobody_to_give_way_the_loop_sleeps() {
+    let mut daemon = Daemon::with(Kind {
+        sinks: 1,
+        limits: ConnectionLimits { connections_max: 2, per_user_max: 10, owner: OWNER },
+        ..Kind::default()
+    });
+    daemon.count("a");
+    daemon.gates[0].shut(true);
+    let wait = Request::Flush { timeout_ms: 60_000 };
+    let waiters = [daemon.connect_for(&wait), daemon.connect_for(&wait)];
+    daemon.until(|daemon| !daemon.server.core.has_unflushed());
+    let third = daemon.connect_for(&Request::Get { name: "a" });
+    daemon.settle();
+    let before = daemon.net.script().waits.len();
+    for _ in 0..59 {
+        daemon.pass(1_000);
+    }
+    let turns = daemon.net.script().waits.len() - before;
+    assert!(turns < 10, "{turns} turns in 59 s");
+    assert!(!daemon.net.is_accepted(third));
+    daemon.gates[0].shut(false);
+    daemon.until(|daemon| waiters.iter().all(|waiter| daemon.net.is_closed(*waiter)));
+    assert_eq!(daemon.net.answers(third).len(), 1);
+}
+
+#[test]
+fn a_thousand_half_requests_hold_up_a_thousand_others_for_no_second() {
+    let mut daemon = at_most(1_000);
+    for _ in 0..1_000 {
+        daemon.net.send(daemon.net.connect(OWNER), b"countd\x01\0\x05");
+    }
+    daemon.settle();
+    let others: Vec<u64> =
+        (0..1_000).map(|_| daemon.connect_for(&Request::Get { name: "a" })).collect();
+    daemon.settle();
+    let before = daemon.net.script().waits.len();
+    for _ in 0..10 {
+        daemon.pass(10);
+    }
+    let turns = daemon.net.script().waits.len() - before;
+    assert!(turns < 30, "{turns} turns");
+    for other in others {
+        assert_eq!(daemon.net.answers(other).len(), 1);
+    }
+    // Those that were answered made room for the next; so few had to go.
+    assert_eq!(daemon.server.connections.numbers.of(Why::PushedOut), 256);
 }
 
 #[test]
@@ -202,6 +319,26 @@ fn who_writes_much_does_not_starve_the_others() {
 }
 
 #[test]
+fn the_more_ask_much_the_less_of_each_is_answered_in_a_turn() {
+    let mut daemon = at_most(2_000);
+    let connections: Vec<u64> = (0..512).map(|_| daemon.connect()).collect();
+    daemon.settle();
+    for connection in &connections {
+        daemon.net.send(*connection, &framed(&Request::Get { name: "a" }).repeat(30));
+    }
+    let each_got = |daemon: &Daemon, answers: usize| {
+        connections.iter().all(|connection| daemon.net.answers(*connection).len() == answers)
+    };
+    for turn in 1..=7 {
+        daemon.server.turn(Some(Duration::ZERO)).unwrap();
+        assert!(each_got(&daemon, 4), "turn {turn}");
+    }
+    daemon.settle();
+    assert!(each_got(&daemon, 2));
+    assert_eq!(daemon.sleeps(), None);
+}
+
+#[test]
 fn a_connection_is_active_once_however_often_it_is_ready() {
     let mut daemon = at_most(200);
     let connections: Vec<u64> = (0..100).map(|_| daemon.connect()).collect();
@@ -221,4 +358,67 @@ fn a_connection_is_active_once_however_often_it_is_ready() {
         }
     }
     assert_eq!(daemon.server.connections.active_len(), 100);
+}
+
+#[test]
+fn each_way_to_be_refused_or_hung_up_on_has_its_number_in_the_status() {
+    let mut daemon = at_most(50);
+    let says = |daemon: &mut Daemon, what: &str| {
+        let status = daemon.connect_for(&Request::Status);
+        daemon.settle();
+        let answer = daemon.net.answers(status).concat();
+        assert!(answer.contains(what), "{what}: {answer}");
+    };
+    let sends = |daemon: &mut Daemon, bytes: &[u8]| {
+        let connection = daemon.connect();
+        daemon.net.send(connection, bytes);
+        daemon.settle();
+        connection
+    };
+    let numbered = |key: &str, n: u64| format!("(\"connections_{key}\", Number({n}))");
+
+    let other = daemon.net.connect(OWNER);
+    daemon.net.send(other, b"GET / HTTP/1.1");
+    let later = daemon.net.connect(OWNER);
+    daemon.net.send(later, b"countd\x63\0");
+    sends(&mut daemon, &[255; 4]);
+    for key in ["not_countd", "other_version", "oversized"] {
+        says(&mut daemon, &numbered(key, 1));
+    }
+    sends(&mut daemon, &[5, 0]);
+    unread(&mut daemon);
+    daemon.pass(10_000);
+    says(&mut daemon, &numbered("timed_out", 1));
+    says(&mut daemon, &numbered("stalled", 1));
+
+    (0..11).for_each(|_| _ = daemon.net.connect(7));
+    daemon.settle();
+    says(&mut daemon, &numbered("over_user_limit", 1));
+    says(&mut daemon, "1 connections refused since the last flush: a user had a quarter");
+
+    let half = [vec![0, 0, 16, 0], vec![0; 1 << 20]].concat();
+    let large: Vec<u64> = (0..33).map(|_| sends(&mut daemon, &half[..half.len() - 1])).collect();
+    says(&mut daemon, &numbered("over_input_limit", 2));
+    says(&mut daemon, "2 connections refused since the last flush: too much was half sent");
+    large.iter().for_each(|connection| daemon.net.end(*connection));
+    daemon.settle();
+
+    daemon.net.fail_accepts([Errno::INVAL.into()]);
+    daemon.net.knock();
+    daemon.pass(1_000);
+    daemon.pass(100);
+    says(&mut daemon, &numbered("not_accepted", 1));
+    says(&mut daemon, "1 times since the last flush no connection could be accepted");
+
+    let idle = daemon.open();
+    (idle..50).for_each(|_| _ = busy(&mut daemon));
+    (0..idle).for_each(|_| _ = busy(&mut daemon));
+    daemon.pass(1_000);
+    says(&mut daemon, &numbered("gave_way", idle as u64));
+    says(&mut daemon, &numbered("pushed_out", 1));
+    says(&mut daemon, "connections that were not idle closed since the last flush");
+    // The next window is empty, and its end a flush all the same.
+    daemon.pass(5_000);
+    says(&mut daemon, "problems: []");
+    assert_eq!(daemon.count("a"), total(1));
 }
