@@ -23,9 +23,9 @@ pub const REMEMBERED_NS: u64 = 60_000_000_000;
 /// What names a request for good: chosen by the client, the same at every retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestId {
-    /// 128 random bits, one draw a client process.
+    /// 128 random bits, one draw a client process; its further sessions count on from there.
     pub session: u128,
-    /// The request's number in its session: one higher each time.
+    /// The request's number in its session: from 0, one higher each time.
     pub seq: u64,
     /// When it was sent first: nanoseconds by `CLOCK_BOOTTIME`.
     pub born_ns: u64,
@@ -81,7 +81,8 @@ pub enum Known<'a> {
     },
     /// It was applied with other content: the client is at fault.
     OtherContent,
-    /// Its session is known and another request is the next.
+    /// It was never applied, and another request of its session is the next; of a session that is not known
+    /// the first.
     OutOfOrder {
         /// The seq that would be next.
         next: u64,
@@ -154,7 +155,12 @@ impl Ids {
         let latest = self.sessions.get(&id.session).and_then(|&at| Some((at, self.at(at)?)));
         let Some((mut position, mut stored)) = latest else {
             let too_old = from_the_future || id.born_ns <= self.horizon_ns;
-            return if too_old { Known::TooOld } else { Known::New };
+            return match id.seq {
+                _ if too_old => Known::TooOld,
+                0 => Known::New,
+                // What is in flight overtakes nothing that was sent before it, whatever became of that.
+                _ => Known::OutOfOrder { next: 0 },
+            };
         };
         let last = stored.answered.id.seq;
         if id.seq > last {
@@ -297,6 +303,17 @@ mod tests {
         assert_eq!(ids.look_up(&id(5, 4, 10), 7, 11 * S), Known::New);
         assert_eq!(ids.look_up(&id(5, 5, 10), 7, 11 * S), Known::OutOfOrder { next: 4 });
         assert_eq!(ids.look_up(&id(5, 2, 10), 7, 11 * S), Known::TooOld);
+    }
+
+    #[test]
+    fn an_unknown_session_begins_with_its_first() {
+        let mut ids = Ids::new(1);
+        assert_eq!(ids.look_up(&id(5, 1, 10), 7, 11 * S), Known::OutOfOrder { next: 0 });
+        ids.remember(answered(id(5, 0, 10), 1), 10 * S);
+        assert_eq!(ids.look_up(&id(5, 1, 10), 7, 11 * S), Known::New);
+        ids.expire(70 * S);
+        assert_eq!(ids.look_up(&id(5, 1, 10), 7, 71 * S), Known::TooOld);
+        assert_eq!(ids.look_up(&id(5, 1, 11), 7, 71 * S), Known::OutOfOrder { next: 0 });
     }
 
     #[test]

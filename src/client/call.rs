@@ -20,9 +20,6 @@ use crate::system::paths::SocketPath;
 /// How long a connect of a patient call waits before it says that it does.
 const CONNECT_PATIENT_MAX: Duration = Duration::from_secs(1);
 
-/// How long an answer to a patient call takes before it says that it waits.
-const ANSWER_PATIENT_MAX: Duration = Duration::from_secs(1);
-
 /// A daemon that is busy is left alone for a moment, also the first time.
 const WAIT_BUSY_MIN: Duration = Duration::from_millis(1);
 
@@ -43,8 +40,7 @@ pub(crate) struct Call<'a> {
     /// How often the request went out whole and was not answered.
     unanswered: u32,
     waits: Waits,
-    /// For a call that is to outlast its daemon: whom to tell that it waits. Such a call also goes on
-    /// when the daemon says that it could not do it.
+    /// For a call that is to outlast its daemon: whom to tell that it waits.
     on_wait: Option<&'a mut dyn FnMut(&ClientError)>,
 }
 
@@ -54,13 +50,22 @@ impl<'a> Call<'a> {
         Call { kind, deadline, connected: false, unanswered: 0, waits, on_wait: None }
     }
 
-    /// A call of a stream, which has been connected before.
+    /// What a stream has in flight, as one call: it has been connected before, what it asks may have
+    /// arrived, and it has waited.
     pub(crate) fn patient(
         deadline: Deadline,
+        unanswered: bool,
+        waits: Waits,
         on_wait: &'a mut dyn FnMut(&ClientError),
     ) -> Call<'a> {
         let call = Call::new(Kind::Incr, deadline);
-        Call { connected: true, on_wait: Some(on_wait), ..call }
+        let unanswered = u32::from(unanswered);
+        Call { connected: true, unanswered, waits, on_wait: Some(on_wait), ..call }
+    }
+
+    /// How it has waited.
+    pub(crate) fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// Whether no attempt but the one just answered can have arrived.
@@ -68,7 +73,8 @@ impl<'a> Call<'a> {
         self.unanswered == 0
     }
 
-    fn past(&self) -> Past {
+    /// What it has been through.
+    pub(crate) fn past(&self) -> Past {
         Past {
             kind: self.kind,
             connected: self.connected,
@@ -103,7 +109,7 @@ impl Link {
     ) -> Result<Range<usize>, ClientError> {
         loop {
             match self.attempt(message, call) {
-                Ok(payload) => match self.not_now(&payload, call)? {
+                Ok(payload) => match self.not_now(&payload)? {
                     None => return Ok(payload),
                     Some(refusal) => {
                         self.connection = None;
@@ -137,13 +143,7 @@ impl Link {
                 ReceiveError::Oversized(oversized) => self.protocol(oversized),
                 ReceiveError::Failed(failed) => {
                     // Its request was sent and part of the answer has come: it is not asked again.
-                    let past = Past { unanswered: true, time_left: false, ..call.past() };
-                    match retry::after(&failed, past) {
-                        Next::Unknown => self.unknown(&failed, call.kind),
-                        Next::Again | Next::ReceiveFirst | Next::NoDaemon => {
-                            self.no_daemon(&failed)
-                        }
-                    }
+                    self.given_up(&failed, Past { unanswered: true, ..call.past() })
                 }
             }
         })
@@ -214,37 +214,30 @@ impl Link {
             };
         }
         call.unanswered = call.unanswered.saturating_add(1);
-        let payload = receive(connection, call, &self.looked)?;
+        let payload = connection.receive(call.deadline)?;
         call.unanswered = call.unanswered.saturating_sub(1);
         Ok(payload)
     }
 
     /// The refusal of a daemon that may do the same request in a moment.
-    fn not_now(
-        &self,
-        payload: &Range<usize>,
-        call: &Call<'_>,
-    ) -> Result<Option<ClientError>, ClientError> {
+    fn not_now(&self, payload: &Range<usize>) -> Result<Option<ClientError>, ClientError> {
         let Response::Error { code, message } = self.response(payload.clone())? else {
             return Ok(None);
         };
         let code = ErrorCode::from(code);
-        let passes = match code {
-            ErrorCode::Busy => true,
-            ErrorCode::Failed => call.on_wait.is_some(),
-            ErrorCode::BadRequest
-            | ErrorCode::Version
-            | ErrorCode::Refused
-            | ErrorCode::NotFound
-            | ErrorCode::Forbidden
-            | ErrorCode::Other(_) => false,
-        };
         let message = message.into_owned();
-        Ok(passes.then_some(ClientError::Refused { code, message }))
+        Ok((code == ErrorCode::Busy).then_some(ClientError::Refused { code, message }))
     }
 
     /// Waits before the next attempt, if there is to be one.
-    fn wait_after(&self, failed: Failed, call: &mut Call<'_>) -> Result<(), ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] if there is to be none.
+    pub(crate) fn wait_after(
+        &self,
+        failed: Failed,
+        call: &mut Call<'_>,
+    ) -> Result<(), ClientError> {
         let mut next = retry::after(&failed, call.past());
         if next == Next::Again {
             let wait = call.waits.next();
@@ -258,14 +251,14 @@ impl Link {
             // When this was the last of the time, it is this failure that is to be told.
             next = retry::after(&failed, call.past());
         }
-        match next {
-            Next::Again => Ok(()),
-            Next::NoDaemon | Next::ReceiveFirst => Err(self.no_daemon(&failed)),
-            Next::Unknown => Err(self.unknown(&failed, call.kind)),
-        }
+        if next == Next::Again { Ok(()) } else { Err(self.given_up(&failed, call.past())) }
     }
 
-    fn wait_after_refusal(
+    /// Waits before the next attempt after a refusal that may pass.
+    ///
+    /// # Errors
+    /// [`ClientError`] if there is no time left for one.
+    pub(crate) fn wait_after_refusal(
         &self,
         refusal: ClientError,
         call: &mut Call<'_>,
@@ -282,6 +275,14 @@ impl Link {
             Some(_) => Ok(()),
             None if call.unanswered > 0 => Err(self.unknown(&Failed::HungUp, call.kind)),
             None => Err(refusal),
+        }
+    }
+
+    /// The error of a call that is given up after this failure.
+    pub(crate) fn given_up(&self, failed: &Failed, past: Past) -> ClientError {
+        match retry::after(failed, Past { time_left: false, ..past }) {
+            Next::Unknown => self.unknown(failed, past.kind),
+            Next::NoDaemon | Next::ReceiveFirst | Next::Again => self.no_daemon(failed),
         }
     }
 
@@ -308,29 +309,6 @@ impl Link {
             }
         };
         ClientError::Unknown { looked: self.looked.clone(), why }
-    }
-}
-
-/// Receives the answer. A call that is to outlast its daemon says that it waits when none comes for a while.
-fn receive(
-    connection: &mut Connection,
-    call: &mut Call<'_>,
-    looked: &SocketPath,
-) -> Result<Range<usize>, ReceiveError> {
-    loop {
-        let slice = match call.on_wait {
-            Some(_) => call.deadline.sooner(Deadline::after(ANSWER_PATIENT_MAX)),
-            None => call.deadline,
-        };
-        match (connection.receive(slice), &mut call.on_wait) {
-            (Err(ReceiveError::Failed(Failed::Receive(error))), Some(on_wait))
-                if timed_out(&error) && call.deadline.left().is_some() =>
-            {
-                let looked = looked.clone();
-                on_wait(&ClientError::NoDaemon { looked, why: NoDaemon::NotAnswering });
-            }
-            (received, _) => return received,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::client::retry::Failed;
-use crate::frame::{self, Oversized};
+use crate::frame::{self, Oversized, PAYLOAD_BYTES_MAX};
 use crate::protocol::HELLO_BYTES;
 use crate::system::connect::{Deadline, Socket};
 
@@ -19,6 +19,9 @@ const READ_BYTES: usize = 4096;
 pub(crate) struct Connection {
     socket: Socket,
     greeted: bool,
+    /// A message that is sent piece by piece, and how much of it is out.
+    outgoing: Vec<u8>,
+    sent: usize,
     held: Vec<u8>,
     /// Where what was not handed out yet begins in `held`.
     next: usize,
@@ -46,7 +49,8 @@ impl Connection {
     /// Connects, waiting for a place in the daemon's backlog up to `wait`.
     pub(crate) fn open(path: &Path, wait: Duration) -> io::Result<Connection> {
         let socket = Socket::connect(path, wait)?;
-        Ok(Connection { socket, greeted: false, held: Vec::new(), next: 0 })
+        let (outgoing, held) = (Vec::new(), Vec::new());
+        Ok(Connection { socket, greeted: false, outgoing, sent: 0, held, next: 0 })
     }
 
     /// Whether the connection can be used for another request.
@@ -56,33 +60,89 @@ impl Connection {
 
     /// Sends a hello and a frame, in one write; the hello only the first time.
     pub(crate) fn send(&mut self, message: &[u8], deadline: Deadline) -> Result<(), Failed> {
-        let skipped = if self.greeted { HELLO_BYTES } else { 0 };
-        self.greeted = true;
-        let bytes = message.get(skipped..).unwrap_or_default();
+        let bytes = message.get(self.skipped()..).unwrap_or_default();
         self.socket.send(bytes, deadline).map_err(|error| Failed::Send(error.cause))
+    }
+
+    /// Takes a message of a hello and a frame for [`Connection::send_some`]. The one before must be out.
+    pub(crate) fn queue(&mut self, message: Vec<u8>) {
+        debug_assert!(!self.is_sending());
+        self.sent = self.skipped();
+        self.outgoing = message;
+    }
+
+    /// Whether a message is not out yet.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sent < self.outgoing.len()
+    }
+
+    /// Sends what the socket takes now of the message.
+    pub(crate) fn send_some(&mut self) -> Result<(), Failed> {
+        while let Some(rest) = self.outgoing.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.socket.send_some(rest) {
+                Ok(sent) => self.sent = self.sent.saturating_add(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(Failed::Send(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket, to wait for.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// How much of a message goes without saying: the hello, after the first time.
+    fn skipped(&mut self) -> usize {
+        if std::mem::replace(&mut self.greeted, true) { HELLO_BYTES } else { 0 }
     }
 
     /// Receives a frame; [`Connection::payload`] has its payload until the next is received.
     pub(crate) fn receive(&mut self, deadline: Deadline) -> Result<Range<usize>, ReceiveError> {
-        self.held.drain(..self.next);
-        self.next = 0;
         loop {
-            if let Some(payload) = frame::first(&self.held).map_err(ReceiveError::Oversized)? {
-                self.next = payload.end;
+            if let Some(payload) = self.received().map_err(ReceiveError::Oversized)? {
                 return Ok(payload);
             }
-            let filled = self.held.len();
-            // Bounded: the length that is claimed has just been checked.
-            let room = frame_bytes(&self.held).saturating_sub(filled).max(READ_BYTES);
-            self.held.resize(filled + room, 0);
-            let free = self.held.get_mut(filled..).unwrap_or_default();
-            let received = self.socket.receive(free, deadline);
-            self.held.truncate(filled + *received.as_ref().unwrap_or(&0));
-            match received {
-                Ok(0) => return Err(ReceiveError::Failed(Failed::HungUp)),
-                Ok(_) => {}
-                Err(error) => return Err(ReceiveError::Failed(Failed::Receive(error))),
-            }
+            let received = self.fill(|socket, room| socket.receive(room, deadline));
+            received.map_err(ReceiveError::Failed)?;
+        }
+    }
+
+    /// The next frame that has come whole; [`Connection::payload`] has its payload until the next.
+    pub(crate) fn received(&mut self) -> Result<Option<Range<usize>>, Oversized> {
+        self.held.drain(..self.next);
+        self.next = 0;
+        let payload = frame::first(&self.held)?;
+        self.next = payload.as_ref().map_or(0, |payload| payload.end);
+        Ok(payload)
+    }
+
+    /// Receives what is there now, if anything is.
+    pub(crate) fn receive_some(&mut self) -> Result<(), Failed> {
+        match self.fill(|socket, room| socket.receive_some(room)) {
+            Err(Failed::Receive(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            received => received,
+        }
+    }
+
+    /// Takes more bytes in, behind those of frames that were not handed out.
+    fn fill(
+        &mut self,
+        receive: impl FnOnce(&mut Socket, &mut [u8]) -> io::Result<usize>,
+    ) -> Result<(), Failed> {
+        let filled = self.held.len();
+        // Bounded: the length that is claimed has been checked, or is when the first frame is looked for.
+        let claimed = frame_bytes(&self.held).min(PAYLOAD_BYTES_MAX + frame::HEADER_BYTES);
+        let room = claimed.saturating_sub(filled).max(READ_BYTES);
+        self.held.resize(filled + room, 0);
+        let free = self.held.get_mut(filled..).unwrap_or_default();
+        let received = receive(&mut self.socket, free);
+        self.held.truncate(filled + *received.as_ref().unwrap_or(&0));
+        match received {
+            Ok(0) => Err(Failed::HungUp),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failed::Receive(error)),
         }
     }
 

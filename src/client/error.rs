@@ -115,7 +115,9 @@ impl fmt::Display for ClientError {
                 write!(f, "what answers at {path} is no countd this client understands: {why}")
             }
             ClientError::TooLarge { why } => f.write_str(why),
-            ClientError::System(error) => write!(f, "the system gives no random numbers: {error}"),
+            ClientError::System(error) => {
+                write!(f, "the system does not give what a client needs: {error}")
+            }
         }
     }
 }

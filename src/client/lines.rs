@@ -22,56 +22,39 @@ pub struct Lines {
 
 impl Lines {
     /// Takes a block, and hands each line that ends in it to `each`.
-    ///
-    /// # Errors
-    /// What `each` returns; the rest of the block is lost then.
-    pub fn push<E>(
-        &mut self,
-        block: &[u8],
-        mut each: impl FnMut(Line<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push(&mut self, block: &[u8], mut each: impl FnMut(Line<'_>)) {
         for piece in block.split_inclusive(|byte| *byte == b'\n') {
             match piece.strip_suffix(b"\n") {
-                Some(end) => self.end(end, &mut each)?,
-                None => self.begin(piece, &mut each)?,
+                Some(end) => self.end(end, &mut each),
+                None => self.begin(piece, &mut each),
             }
         }
-        Ok(())
     }
 
     /// Takes the end of the input: a last line without its newline is a line.
-    ///
-    /// # Errors
-    /// What `each` returns.
-    pub fn finish<E>(self, mut each: impl FnMut(Line<'_>) -> Result<(), E>) -> Result<(), E> {
-        if self.begun.is_empty() { Ok(()) } else { each(Line::Whole(&self.begun)) }
+    pub fn finish(self, mut each: impl FnMut(Line<'_>)) {
+        if !self.begun.is_empty() {
+            each(Line::Whole(&self.begun));
+        }
     }
 
-    fn begin<E>(
-        &mut self,
-        piece: &[u8],
-        each: &mut impl FnMut(Line<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn begin(&mut self, piece: &[u8], each: &mut impl FnMut(Line<'_>)) {
         if self.skipping {
-            return Ok(());
+            return;
         }
         if self.begun.len() + piece.len() <= LINE_BYTES_MAX {
             self.begun.extend_from_slice(piece);
-            return Ok(());
+            return;
         }
         self.begun.clear();
         self.skipping = true;
-        each(Line::Overlong)
+        each(Line::Overlong);
     }
 
-    fn end<E>(
-        &mut self,
-        end: &[u8],
-        each: &mut impl FnMut(Line<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn end(&mut self, end: &[u8], each: &mut impl FnMut(Line<'_>)) {
         if self.skipping {
             self.skipping = false;
-            return Ok(());
+            return;
         }
         if self.begun.len() + end.len() > LINE_BYTES_MAX {
             self.begun.clear();
@@ -81,18 +64,13 @@ impl Lines {
             return each(Line::Whole(end));
         }
         self.begun.extend_from_slice(end);
-        let line = std::mem::take(&mut self.begun);
-        let done = each(Line::Whole(&line));
-        self.begun = line;
+        each(Line::Whole(&self.begun));
         self.begun.clear();
-        done
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -106,13 +84,12 @@ mod tests {
                 Line::Whole(bytes) => Some(bytes.to_vec()),
                 Line::Overlong => None,
             });
-            Ok::<(), Infallible>(())
         };
         for block in blocks {
-            lines.push(block, &mut each).unwrap();
+            lines.push(block, &mut each);
             assert!(lines.begun.len() <= LINE_BYTES_MAX);
         }
-        lines.finish(&mut each).unwrap();
+        lines.finish(&mut each);
         found
     }
 

@@ -2,11 +2,13 @@
 //! repeats what may be repeated, and bounds every wait. It reads no environment but in
 //! [`SocketPath::find`], and writes nothing but to the socket.
 
+mod batch;
 mod call;
 mod connection;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod in_flight;
 pub mod lines;
 mod retry;
 pub mod stream;

@@ -1,61 +1,56 @@
 //! Many increments over a long time: added up by name into batches, each sent as one request of a session.
 //! A [`Stream`] outlasts its daemon: it repeats a batch under its id until it is answered. It reads no
-//! input and no clock for when to send: whoever feeds it says so. One request is in flight at a time; the
-//! protocol allows [`ANSWERS_PER_SESSION`](crate::ids::ANSWERS_PER_SESSION).
+//! input and no clock for when to send: whoever feeds it says so. Up to
+//! [`ANSWERS_PER_SESSION`](crate::ids::ANSWERS_PER_SESSION) requests are in flight; what their answers mean
+//! is decided by [`InFlight`]. It never waits to send while there is something to receive, so that neither
+//! end can hold up the other.
 
-use std::fmt;
-use std::hash::BuildHasher;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use hashbrown::HashTable;
+use rustix::io::Errno;
 
-use crate::client::call::{Call, Link};
-use crate::client::error::ClientError;
-use crate::client::retry::Kind;
-use crate::client::{Counted, SocketPath, counted};
-use crate::frame::PAYLOAD_BYTES_MAX;
-use crate::ids::{Answer, RequestId};
-use crate::protocol::{ENTRIES_MAX, Entry, Request};
-use crate::system::connect::Deadline;
+use crate::client::SocketPath;
+use crate::client::batch::Batch;
+pub use crate::client::batch::{Full, RefusedLines};
+use crate::client::call::{Call, Link, message};
+use crate::client::error::{ClientError, NoDaemon, Unknown};
+use crate::client::in_flight::{Heard, InFlight};
+use crate::client::retry::{self, Failed, Kind, Next, Waits};
+use crate::protocol::Request;
+use crate::system::connect::{Deadline, wait};
 use crate::system::{clock, random};
 
-/// Bytes of a request beside its entries, at most.
-const REQUEST_BYTES: usize = 128;
-/// Bytes of an entry beside its name, at most: the name's length and the amount.
-const ENTRY_BYTES: usize = 9 + 9;
+/// How long no answer comes before it is said that one is waited for.
+const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// A stream of increments to one daemon.
 pub struct Stream {
     link: Link,
-    session: u128,
-    seq: u64,
     patience: Option<Duration>,
     batch: Batch,
+    in_flight: InFlight<Batch>,
+    answered: Answered,
+    /// Batches that were answered, kept for their memory; no more than were in flight.
+    spare: Vec<Batch>,
+    waits: Waits,
+    /// When waiting for an answer is given up.
+    give_up: Deadline,
+    /// When it is said that an answer is waited for.
+    quiet: Deadline,
+    /// That has been said, and none has come since.
+    stalled: bool,
+    /// The connection takes no more; answers may still come.
+    closing: bool,
 }
 
-/// A batch that has no room for an increment: send it first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the batch is full")
-    }
-}
-
-impl std::error::Error for Full {}
-
-/// Increments of a batch that the daemon refused, all of one counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedLines {
-    /// The counter.
-    pub name: String,
-    /// How many increments they were.
+/// What was answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// How many increments, those that were refused among them.
     pub lines: u64,
-    /// The number that the first of them was added with.
-    pub first_line: u64,
-    /// Why, for a person.
-    pub reason: String,
+    /// What was refused; the rest is counted.
+    pub refused: Vec<RefusedLines>,
 }
 
 impl Stream {
@@ -72,7 +67,19 @@ impl Stream {
         let session = random::session().map_err(ClientError::System)?;
         let mut link = Link { looked: socket, one_request: false, connection: None };
         link.connect(&mut Call::new(Kind::Incr, Deadline::after(timeout)))?;
-        Ok(Stream { link, session, seq: 0, patience, batch: Batch::default() })
+        Ok(Stream {
+            link,
+            patience,
+            batch: Batch::default(),
+            in_flight: InFlight::new(session),
+            answered: Answered::default(),
+            spare: Vec::new(),
+            waits: Waits::default(),
+            give_up: Deadline::never(),
+            quiet: Deadline::never(),
+            stalled: false,
+            closing: false,
+        })
     }
 
     /// Adds an increment to the batch. `name` is canonical; `line` is a number by which the caller knows
@@ -84,177 +91,238 @@ impl Stream {
         self.batch.add(name, amount, line)
     }
 
-    /// Whether there is nothing to send.
-    pub fn is_empty(&self) -> bool {
-        self.batch.items.is_empty()
-    }
-
-    /// How many increments there are to send.
+    /// How many increments were added and not answered.
     pub fn lines(&self) -> u64 {
-        self.batch.items.iter().fold(0, |lines, item| lines.saturating_add(item.lines))
+        let sent = self.in_flight.contents().map(Batch::lines);
+        sent.fold(self.batch.lines(), u64::saturating_add)
     }
 
-    /// Sends the batch and waits for its answer, as long as it takes or the stream's patience lasts;
-    /// `on_wait` is told each time that it waits for a daemon, and why. Returns what was refused; the
-    /// rest is counted.
+    /// What was answered since this was asked last.
+    pub fn answered(&mut self) -> Answered {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// Sends the batch, and waits for no answer but as many as make room for it; that, and for a daemon that
+    /// is gone, as long as it takes or the stream's patience lasts without an answer. `on_wait` is told when
+    /// it waits for a daemon, and why.
     ///
     /// # Errors
-    /// [`ClientError`] as for [`Client::incr`](crate::client::Client::incr); the batch is as it was, and
-    /// the stream at its end.
-    pub fn send(
-        &mut self,
-        on_wait: &mut dyn FnMut(&ClientError),
-    ) -> Result<Vec<RefusedLines>, ClientError> {
-        if self.is_empty() {
-            return Ok(Vec::new());
+    /// [`ClientError`] as for [`Client::incr`](crate::client::Client::incr); nothing of what was added and
+    /// not answered is forgotten then, and the stream is at its end.
+    pub fn send(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
+        while !self.in_flight.has_room() {
+            self.exchange(None, Deadline::never(), on_wait)?;
         }
-        let deadline = self.patience.map_or_else(Deadline::never, Deadline::after);
-        let mut call = Call::patient(deadline, on_wait);
-        let mut born_ns = clock::boot_ns();
-        loop {
-            let id = RequestId { session: self.session, seq: self.seq, born_ns };
-            let entries = self.batch.entries();
-            let request = Request::Incr { id, atomic: false, totals: false, entries };
-            match counted(&mut self.link, &request, &mut call)? {
-                Counted::Answer(answer) => {
-                    self.seq = self.seq.saturating_add(1);
-                    return Ok(self.batch.refused(answer));
-                }
-                Counted::TooOld { now_ns } => {
-                    // It knows neither the batch nor the session: another one begins.
-                    self.session = random::session().map_err(ClientError::System)?;
-                    self.seq = 0;
-                    born_ns = now_ns;
-                }
-            }
-        }
-    }
-}
-
-/// Increments added up by name.
-#[derive(Default)]
-struct Batch {
-    items: Vec<Item>,
-    /// Places in `items`, by name.
-    places: HashTable<usize>,
-    hasher: foldhash::fast::RandomState,
-    bytes: usize,
-}
-
-struct Item {
-    name: String,
-    amount: u64,
-    lines: u64,
-    first_line: u64,
-}
-
-impl Batch {
-    fn add(&mut self, name: &str, amount: u64, line: u64) -> Result<(), Full> {
-        let Batch { items, places, hasher, bytes } = self;
-        let hash = hasher.hash_one(name);
-        let same = |place: &usize| items.get(*place).is_some_and(|item| item.name == name);
-        if let Some(item) = places.find(hash, same).and_then(|&place| items.get_mut(place)) {
-            item.amount = item.amount.checked_add(amount).ok_or(Full)?;
-            item.lines = item.lines.saturating_add(1);
+        if self.batch.is_empty() {
             return Ok(());
         }
-        let larger = bytes.saturating_add(name.len()).saturating_add(ENTRY_BYTES);
-        let fits = larger <= PAYLOAD_BYTES_MAX - REQUEST_BYTES;
-        // A batch of one is sent in any case: if it does not fit, that is said then.
-        if !items.is_empty() && (items.len() >= ENTRIES_MAX || !fits) {
-            return Err(Full);
+        let first = self.in_flight.is_empty();
+        let next = self.spare.pop().unwrap_or_default();
+        self.in_flight.push(std::mem::replace(&mut self.batch, next), clock::boot_ns());
+        if first {
+            self.note_progress();
+            // It may have hung up since, unnoticed.
+            self.reconnect(on_wait)?;
         }
-        *bytes = larger;
-        let place = items.len();
-        items.push(Item { name: name.to_owned(), amount, lines: 1, first_line: line });
-        places.insert_unique(hash, place, |&place| {
-            items.get(place).map_or(0, |item| hasher.hash_one(item.name.as_str()))
-        });
+        self.transmit(on_wait)
+    }
+
+    /// Sends and receives until `input` can be read, it is `until`, or something is answered; says whether
+    /// the input can be read. It is left alone while the daemon is gone or as much is in flight as may be.
+    ///
+    /// # Errors
+    /// As [`Stream::send`], and [`ClientError::System`].
+    pub fn wait(
+        &mut self,
+        input: BorrowedFd<'_>,
+        until: Deadline,
+        on_wait: &mut dyn FnMut(&ClientError),
+    ) -> Result<bool, ClientError> {
+        self.exchange(Some(input), until, on_wait)
+    }
+
+    /// Sends the batch and waits for all answers, each as [`Stream::send`] does.
+    ///
+    /// # Errors
+    /// As [`Stream::send`].
+    pub fn finish(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
+        self.send(on_wait)?;
+        while !self.in_flight.is_empty() {
+            self.exchange(None, Deadline::never(), on_wait)?;
+        }
         Ok(())
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
-        self.items.iter().map(|i| Entry { name: &i.name, amount: i.amount }).collect()
-    }
-
-    /// Takes the answer to the batch: nothing is left in it but what was refused, which is returned.
-    fn refused(&mut self, answer: Answer) -> Vec<RefusedLines> {
-        let refused = answer.refused.into_iter().filter_map(|refused| {
-            let item = self.items.get(usize::try_from(refused.entry).ok()?)?;
-            Some(RefusedLines {
-                name: item.name.clone(),
-                lines: item.lines,
-                first_line: item.first_line,
-                reason: refused.reason,
-            })
-        });
-        let refused = refused.collect();
-        self.items.clear();
-        self.places.clear();
-        self.bytes = 0;
-        refused
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::RefusedEntry;
-
-    #[test]
-    fn increments_of_a_name_are_added_up() {
-        let mut batch = Batch::default();
-        for (line, name) in (1..).zip(["a", "b", "a", "a"]) {
-            batch.add(name, line, line).unwrap();
+    /// Waits once, and does what can be done then.
+    fn exchange(
+        &mut self,
+        input: Option<BorrowedFd<'_>>,
+        until: Deadline,
+        on_wait: &mut dyn FnMut(&ClientError),
+    ) -> Result<bool, ClientError> {
+        if self.in_flight.is_empty() {
+            return Ok(wait(input, None, until).map_err(ClientError::System)?.input);
         }
-        let entries = [Entry { name: "a", amount: 8 }, Entry { name: "b", amount: 2 }];
-        assert_eq!(batch.entries(), entries);
+        if self.link.connection.is_none() {
+            self.reconnect(on_wait)?;
+        }
+        let input = input.filter(|_| self.in_flight.has_room() && !self.stalled);
+        let until = until.sooner(self.give_up).sooner(self.quiet);
+        let more = !self.closing && self.in_flight.next_to_send().is_some();
+        let socket = self.link.connection.as_ref().map(|connection| (connection.socket(), more));
+        let ready = wait(input, socket, until);
+        let ready = ready.map_err(|error| self.given_up(&Failed::Receive(error)))?;
+        if ready.receive {
+            self.receive(on_wait)?;
+        } else if self.give_up.left().is_none() {
+            return Err(self.timed_out());
+        } else if self.quiet.left().is_none() {
+            self.quiet = Deadline::after(QUIET_MAX);
+            self.stalled = true;
+            let looked = self.link.looked.clone();
+            on_wait(&ClientError::NoDaemon { looked, why: NoDaemon::NotAnswering });
+        }
+        if ready.send {
+            self.transmit(on_wait)?;
+        }
+        Ok(ready.input)
     }
 
-    #[test]
-    fn an_overflow_and_one_entry_too_many_wait_for_the_next_batch() {
-        let mut batch = Batch::default();
-        batch.add("a", u64::MAX, 1).unwrap();
-        assert_eq!(batch.add("a", 1, 2), Err(Full));
-        assert_eq!(batch.items[0].lines, 1);
-        for n in 1..ENTRIES_MAX {
-            batch.add(&format!("n{n}"), 1, 2).unwrap();
+    /// Sends what the socket takes now.
+    fn transmit(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
+        while !self.closing {
+            let Some(connection) = &mut self.link.connection else { return Ok(()) };
+            if !connection.is_sending() {
+                let Some((id, batch)) = self.in_flight.next_to_send() else { return Ok(()) };
+                let entries = batch.entries();
+                let request = Request::Incr { id, atomic: false, totals: false, entries };
+                connection.queue(message(&request, false)?);
+            }
+            match connection.send_some() {
+                Ok(()) if connection.is_sending() => return Ok(()),
+                Ok(()) => self.in_flight.sent(),
+                Err(failed) => {
+                    let past = self.call(on_wait).past();
+                    match retry::after(&failed, past) {
+                        Next::ReceiveFirst => self.closing = true,
+                        Next::Again | Next::NoDaemon | Next::Unknown => {
+                            return self.lost(failed, on_wait);
+                        }
+                    }
+                }
+            }
         }
-        assert_eq!(batch.add("b", 1, 3), Err(Full));
-        batch.add("n1", 1, 3).unwrap();
+        Ok(())
     }
 
-    #[test]
-    fn a_full_batch_of_the_longest_names_fits_into_a_frame() {
-        let mut batch = Batch::default();
-        let mut lines = 0;
-        while batch.add(&format!("{lines:0>255}x"), u64::MAX, lines).is_ok() {
-            lines += 1;
+    /// Receives what is there now.
+    fn receive(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
+        let Some(connection) = &mut self.link.connection else { return Ok(()) };
+        if let Err(failed) = connection.receive_some() {
+            return self.lost(failed, on_wait);
         }
-        let id = RequestId { session: u128::MAX, seq: u64::MAX, born_ns: u64::MAX };
-        let entries = batch.entries();
-        let request = Request::Incr { id, atomic: false, totals: false, entries };
-        request.write(&mut Vec::new()).unwrap();
-        assert!(lines > 3_000);
+        while let Some(connection) = &mut self.link.connection {
+            let payload = match connection.received() {
+                Ok(Some(payload)) => payload,
+                Ok(None) => break,
+                Err(oversized) => return Err(self.unreadable(self.link.protocol(oversized))),
+            };
+            let heard = match self.link.response(payload) {
+                Ok(response) => self.in_flight.hear(response, clock::boot_ns()),
+                Err(error) => return Err(self.unreadable(error)),
+            };
+            self.act(heard, on_wait)?;
+        }
+        Ok(())
     }
 
-    #[test]
-    fn a_refusal_names_the_lines_that_were_added_up() {
-        let mut batch = Batch::default();
-        for (line, name) in (1..).zip(["a", "b", "a", "b", "b"]) {
-            batch.add(name, 1, line).unwrap();
+    fn act(
+        &mut self,
+        heard: Heard<Batch>,
+        on_wait: &mut dyn FnMut(&ClientError),
+    ) -> Result<(), ClientError> {
+        match heard {
+            Heard::Counted(mut batch, answer) => {
+                self.answered.lines = self.answered.lines.saturating_add(batch.lines());
+                self.answered.refused.extend(batch.refused(answer));
+                batch.clear();
+                self.spare.push(batch);
+                self.note_progress();
+                Ok(())
+            }
+            Heard::SendAgain => {
+                self.link.connection = None;
+                Ok(())
+            }
+            Heard::SendLater(refusal) => {
+                self.link.connection = None;
+                let mut call = self.call(on_wait);
+                let waited = self.link.wait_after_refusal(refusal, &mut call);
+                self.waits = call.waits();
+                waited
+            }
+            Heard::Forgotten => Err(self.link.forgotten()),
+            Heard::Refused(refusal) => Err(refusal),
+            Heard::Unasked => {
+                let why = "its answer belongs to another question";
+                Err(self.unreadable(self.link.protocol(why)))
+            }
         }
-        let refused = vec![RefusedEntry { entry: 1, reason: "too many counters".into() }];
-        let refused = batch.refused(Answer { totals: Vec::new(), refused });
-        let wanted = RefusedLines {
-            name: "b".into(),
-            lines: 3,
-            first_line: 2,
-            reason: "too many counters".into(),
-        };
-        assert_eq!(refused, [wanted]);
-        assert!(batch.items.is_empty());
-        batch.add("b", 1, 6).unwrap();
-        assert_eq!(batch.entries(), [Entry { name: "b", amount: 1 }]);
+    }
+
+    /// The connection is no more: all that is in flight is sent again over another.
+    fn lost(
+        &mut self,
+        failed: Failed,
+        on_wait: &mut dyn FnMut(&ClientError),
+    ) -> Result<(), ClientError> {
+        self.link.connection = None;
+        self.in_flight.connection_lost();
+        let mut call = self.call(on_wait);
+        let waited = self.link.wait_after(failed, &mut call);
+        self.waits = call.waits();
+        waited
+    }
+
+    fn reconnect(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
+        self.closing = false;
+        let mut call = self.call(on_wait);
+        let connected = self.link.connect(&mut call);
+        self.waits = call.waits();
+        self.quiet = Deadline::after(QUIET_MAX);
+        connected
+    }
+
+    fn call<'a>(&self, on_wait: &'a mut dyn FnMut(&ClientError)) -> Call<'a> {
+        Call::patient(self.give_up, self.in_flight.is_uncertain(), self.waits, on_wait)
+    }
+
+    fn note_progress(&mut self) {
+        self.give_up = self.patience.map_or_else(Deadline::never, Deadline::after);
+        self.quiet = Deadline::after(QUIET_MAX);
+        self.waits = Waits::default();
+        self.stalled = false;
+    }
+
+    /// The error of an answer that did not come in time.
+    fn timed_out(&self) -> ClientError {
+        let waited = Errno::AGAIN.into();
+        let awaited = self.in_flight.is_awaited();
+        self.given_up(&if awaited { Failed::Receive(waited) } else { Failed::Send(waited) })
+    }
+
+    fn given_up(&self, failed: &Failed) -> ClientError {
+        self.link.given_up(failed, self.call(&mut |_| {}).past())
+    }
+
+    /// What came back does not tell what became of what was sent.
+    fn unreadable(&self, error: ClientError) -> ClientError {
+        if let ClientError::Protocol { looked, why } = &error
+            && self.in_flight.is_uncertain()
+        {
+            let (looked, why) = (looked.clone(), Unknown::Unreadable(why.clone()));
+            return ClientError::Unknown { looked, why };
+        }
+        error
     }
 }

@@ -7,9 +7,9 @@ use std::sync::mpsc::channel;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::fake::{Fake, Peer, Script, socket_in};
-use super::stream::Stream;
 use super::*;
-use crate::ids::RefusedEntry;
+
+mod streams;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(60);
@@ -370,101 +370,4 @@ fn too_many_increments_are_not_sent() {
     let entries = vec![(name("a"), 1); ENTRIES_MAX + 1];
     let error = client("/nowhere", LONG).incr(&entries).unwrap_err();
     assert!(matches!(error, ClientError::TooLarge { .. }), "{error}");
-}
-
-fn stream(fake: &Fake, patience: Option<Duration>) -> Stream {
-    Stream::connect(SocketPath::new(fake.path()).unwrap(), LONG, patience).unwrap()
-}
-
-#[test]
-fn a_stream_numbers_its_batches_and_hands_back_what_was_refused() {
-    let fake = Fake::serve(vec![script(|peer| {
-        let first = peer.incr();
-        assert!(!first.atomic && !first.totals);
-        assert_eq!(first.entries, [("a".to_owned(), 3), ("b".to_owned(), 1)]);
-        let refused = vec![RefusedEntry { entry: 1, reason: "full".into() }];
-        let answer = Answer { totals: Vec::new(), refused };
-        peer.answer(&Response::Counted(Cow::Owned(answer)));
-        let second = peer.incr();
-        assert_eq!((second.id.session, second.id.seq), (first.id.session, first.id.seq + 1));
-        peer.counted(&[]);
-    })]);
-    let mut stream = stream(&fake, None);
-    for (name, amount, line) in [("a", 1, 1), ("b", 1, 2), ("a", 2, 3)] {
-        stream.add(name, amount, line).unwrap();
-    }
-    let refused = stream.send(&mut |_| panic!("it had to wait")).unwrap();
-    assert_eq!((refused.len(), refused[0].first_line, &*refused[0].reason), (1, 2, "full"));
-    stream.add("c", 1, 4).unwrap();
-    assert_eq!(stream.send(&mut |_| panic!("it had to wait")).unwrap(), []);
-    fake.done();
-}
-
-#[test]
-fn a_stream_outlasts_its_daemon_and_keeps_the_id() {
-    let (first, second) = channel();
-    let fake = Fake::serve(vec![script(move |peer| first.send(peer.incr()).unwrap())]);
-    let mut stream = stream(&fake, None);
-    stream.add("a", 1, 1).unwrap();
-    let path = fake.path();
-    let (waits, waited) = channel();
-    let sending = std::thread::spawn(move || {
-        stream.send(&mut |error| drop(waits.send(error.to_string()))).unwrap()
-    });
-    // The daemon is gone: its listener is closed with its thread.
-    let sent = second.recv().unwrap();
-    waited.recv().unwrap();
-    std::fs::remove_file(&path).unwrap();
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut peer = Peer { stream: listener.accept().unwrap().0, hello: None };
-    assert_eq!(peer.incr(), sent);
-    peer.counted(&[]);
-    assert_eq!(sending.join().unwrap(), []);
-    fake.done();
-}
-
-#[test]
-fn a_stream_whose_patience_is_over_does_not_know() {
-    let fake = Fake::serve(vec![script(|peer| drop(peer.incr()))]);
-    let mut stream = stream(&fake, Some(SHORT));
-    stream.add("a", 1, 1).unwrap();
-    let mut waits = 0;
-    let error = stream.send(&mut |_| waits += 1).unwrap_err();
-    assert!(matches!(error, ClientError::Unknown { why: Unknown::HungUp, .. }), "{error}");
-    assert!(waits > 0 && stream.lines() == 1);
-    fake.done();
-}
-
-#[test]
-fn a_stream_waits_while_the_daemon_cannot_write() {
-    let fake = Fake::serve(vec![
-        script(|peer| {
-            peer.incr();
-            peer.answer(&Response::error(ErrorCode::Failed, "no space left on device"));
-        }),
-        script(|peer| {
-            peer.incr();
-            peer.counted(&[]);
-        }),
-    ]);
-    let mut stream = stream(&fake, None);
-    stream.add("a", 1, 1).unwrap();
-    assert_eq!(stream.send(&mut |_| {}).unwrap(), []);
-    fake.done();
-}
-
-#[test]
-fn a_stream_that_is_too_old_begins_another_session() {
-    let fake = Fake::serve(vec![script(|peer| {
-        let first = peer.incr();
-        peer.answer(&Response::TooOld { now_ns: 9 });
-        let second = peer.incr();
-        assert_ne!(second.id.session, first.id.session);
-        assert_eq!((second.id.seq, second.id.born_ns), (0, 9));
-        peer.counted(&[]);
-    })]);
-    let mut stream = stream(&fake, None);
-    stream.add("a", 1, 1).unwrap();
-    stream.send(&mut |_| {}).unwrap();
-    fake.done();
 }

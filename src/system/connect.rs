@@ -1,18 +1,22 @@
-//! A client's socket: connecting, sending and receiving, each bounded in time. It knows nothing of what
-//! is said, nor what to do when it fails: it returns the system's own error.
+//! A client's socket: connecting, sending and receiving, each bounded in time or without any wait. It knows
+//! nothing of what is said, nor what to do when it fails: it returns the system's own error.
 //!
 //! The connect is done here because `ConnectWaitMode::Timeout` of interprocess returns an unconnected
 //! stream at once when the daemon's backlog is full. Bytes are sent with `MSG_NOSIGNAL`, as its `write`
 //! does; its `write_vectored` does not, and would end the program with SIGPIPE.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use interprocess::local_socket::{Stream, prelude::*};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{self, AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
 
 use crate::system::clock;
 
@@ -129,6 +133,28 @@ impl Socket {
         }
     }
 
+    /// Sends as many of `bytes` as the socket takes now.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when it takes none.
+    pub fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Stream::UdSocket(ref stream) = self.stream;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(rustix::io::retry_on_intr(|| net::send(stream.inner(), bytes, flags))?)
+    }
+
+    /// Receives what is there now, up to as many bytes as there is room for; 0 when the other side hung up.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when nothing is there.
+    pub fn receive_some(&self, room: &mut [u8]) -> io::Result<usize> {
+        let Stream::UdSocket(ref stream) = self.stream;
+        let received = rustix::io::retry_on_intr(|| {
+            net::recv(stream.inner(), &mut *room, RecvFlags::DONTWAIT)
+        });
+        Ok(received?.0)
+    }
+
     /// Whether the other side has neither hung up nor said anything unasked, as far as is known here.
     pub fn is_quiet(&self) -> bool {
         let Stream::UdSocket(ref stream) = self.stream;
@@ -145,6 +171,52 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// What can be done without waiting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The input can be read, or is at its end.
+    pub input: bool,
+    /// The socket has something to receive, or was hung up.
+    pub receive: bool,
+    /// The socket takes something.
+    pub send: bool,
+}
+
+/// Waits until the input or the socket is ready, or the time is up; a signal may end it early. The socket is
+/// asked whether it takes something only if that is wanted.
+///
+/// # Errors
+/// The system's.
+pub fn wait(
+    input: Option<BorrowedFd<'_>>,
+    socket: Option<(&Socket, bool)>,
+    deadline: Deadline,
+) -> io::Result<Ready> {
+    let mut polled = Vec::with_capacity(2);
+    if let Some((socket, sending)) = socket {
+        let Stream::UdSocket(ref stream) = socket.stream;
+        let send = if sending { PollFlags::OUT } else { PollFlags::empty() };
+        polled.push(PollFd::from_borrowed_fd(stream.inner().as_fd(), PollFlags::IN | send));
+    }
+    if let Some(input) = input {
+        polled.push(PollFd::from_borrowed_fd(input, PollFlags::IN));
+    }
+    let left = clock::timespec(deadline.left().unwrap_or_default());
+    match poll(&mut polled, Some(&left)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Ready::default()),
+        Err(error) => return Err(error.into()),
+    }
+    let mut found = polled.iter().map(PollFd::revents);
+    let of_socket = socket.and_then(|_| found.next()).unwrap_or(PollFlags::empty());
+    let of_input = input.and_then(|_| found.next()).unwrap_or(PollFlags::empty());
+    Ok(Ready {
+        input: !of_input.is_empty(),
+        receive: of_socket.intersects(!PollFlags::OUT),
+        send: of_socket.contains(PollFlags::OUT),
+    })
 }
 
 /// Whether an error only means that the wait was cut short and there is time left to go on.

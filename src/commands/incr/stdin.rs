@@ -1,12 +1,12 @@
 //! `countd incr --stdin`: lines are read in blocks, added up as they come, and sent at least every
-//! [`SEND_EVERY`]. A bad line is refused with a message and the rest counts. While the daemon is gone
-//! nothing is read, so nothing that was read can be lost without a word.
+//! [`SEND_EVERY`], without waiting for answers. A bad line is refused with a message and the rest counts.
+//! While the daemon is gone nothing is read, and whatever was read is counted, refused, or told at the end to
+//! be neither.
 
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::client::ClientError;
@@ -16,7 +16,6 @@ use crate::commands::exit::{DONE, Failure, REFUSED, say};
 use crate::commands::incr::tagged;
 use crate::counter::name::Name;
 use crate::counter::text::parse_line;
-use crate::system::clock;
 use crate::system::connect::Deadline;
 
 /// How long an increment waits for others to be sent with, at most.
@@ -34,11 +33,22 @@ pub(super) fn count(
     err: &mut dyn Write,
     err_is_terminal: bool,
 ) -> Result<u8, Failure> {
-    let mut tally =
-        Tally { stream, tags, err, due: None, read: 0, counted: 0, refused: 0, named: 0 };
+    let mut tally = Tally {
+        stream,
+        tags,
+        err,
+        due: None,
+        failure: None,
+        said: false,
+        read: 0,
+        unsent: 0,
+        counted: 0,
+        refused: 0,
+        named: 0,
+    };
     let done = read_all(input, &mut tally);
-    let Tally { counted, refused, err, stream, .. } = tally;
-    let unsent = stream.lines();
+    let Tally { counted, refused, err, stream, unsent, .. } = tally;
+    let unsent = unsent.saturating_add(stream.lines());
     if done.is_err() && unsent > 0 {
         let what = "read and not acknowledged";
         let counted = lines(counted);
@@ -62,19 +72,21 @@ fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure>
                 Ok(0) => break,
                 Ok(length) => {
                     let block = block.get(..length).unwrap_or_default();
-                    lines.push(block, |line| tally.take(line))?;
+                    lines.push(block, |line| tally.take(line));
                 }
                 // An input that does not block after all is polled again.
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => return Err(Failure::Input(error.into())),
             }
         }
+        tally.check()?;
         if tally.due.is_some_and(|due| due.left().is_none()) {
             tally.send()?;
         }
     }
-    lines.finish(|line| tally.take(line))?;
-    tally.send()
+    lines.finish(|line| tally.take(line));
+    tally.check()?;
+    tally.exchange(Stream::finish)
 }
 
 /// The stream and what became of its lines.
@@ -84,8 +96,14 @@ struct Tally<'a> {
     err: &'a mut dyn Write,
     /// When what the stream holds has to be sent.
     due: Option<Deadline>,
+    /// Why the stream came to its end in the middle of a block.
+    failure: Option<Failure>,
+    /// It has been said that a daemon is waited for, which is not there again yet.
+    said: bool,
     /// The number of the last line that was read.
     read: u64,
+    /// Lines of that block that the stream did not get.
+    unsent: u64,
     counted: u64,
     refused: u64,
     named: u32,
@@ -93,17 +111,12 @@ struct Tally<'a> {
 
 impl Tally<'_> {
     /// Waits for input until something has to be sent; says whether there is any.
-    fn wait(&self, input: BorrowedFd<'_>) -> Result<bool, Failure> {
-        let left = self.due.map(|due| clock::timespec(due.left().unwrap_or_default()));
-        let mut polled = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
-        match poll(&mut polled, left.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(Failure::Input(error.into())),
-        }
+    fn wait(&mut self, input: BorrowedFd<'_>) -> Result<bool, Failure> {
+        let due = self.due.unwrap_or(Deadline::never());
+        self.exchange(|stream, on_wait| stream.wait(input, due, on_wait))
     }
 
-    fn take(&mut self, line: Line<'_>) -> Result<(), Failure> {
+    fn take(&mut self, line: Line<'_>) {
         self.read = self.read.saturating_add(1);
         let number = self.read;
         let text = match line {
@@ -127,33 +140,49 @@ impl Tally<'_> {
         if let Err(why) = added {
             self.refuse(1, format_args!("line {number}: {why}"));
         }
-        Ok(())
     }
 
-    fn add(&mut self, name: &str, amount: u64, line: u64) -> Result<(), Failure> {
-        if self.stream.add(name, amount, line) == Err(Full) {
-            self.send()?;
-            // An empty batch has room for any one increment.
-            let _ = self.stream.add(name, amount, line);
+    fn add(&mut self, name: &str, amount: u64, line: u64) {
+        let mut added =
+            if self.failure.is_none() { self.stream.add(name, amount, line) } else { Err(Full) };
+        if added.is_err() && self.failure.is_none() {
+            self.failure = self.send().err();
+            // An empty batch has room for any one increment; one that was not sent is full.
+            added = self.stream.add(name, amount, line);
+        }
+        if added.is_err() {
+            self.unsent = self.unsent.saturating_add(1);
         }
         if self.due.is_none() {
             self.due = Some(Deadline::after(SEND_EVERY));
         }
-        Ok(())
+    }
+
+    /// Whether the stream can go on after the lines that came.
+    fn check(&mut self) -> Result<(), Failure> {
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn send(&mut self) -> Result<(), Failure> {
-        let lines = self.stream.lines();
-        let (mut said, err) = (false, &mut *self.err);
-        let refused = self.stream.send(&mut |error: &ClientError| {
-            if !said {
-                said = true;
+        self.due = None;
+        self.exchange(Stream::send)
+    }
+
+    /// Lets the stream do something, and takes in what was answered meanwhile.
+    fn exchange<T>(
+        &mut self,
+        does: impl FnOnce(&mut Stream, &mut dyn FnMut(&ClientError)) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let (said, err) = (&mut self.said, &mut *self.err);
+        let done = does(&mut self.stream, &mut |error: &ClientError| {
+            if !std::mem::replace(said, true) {
                 say(err, format_args!("{error}: nothing is read until it is there again"));
             }
-        })?;
-        self.due = None;
-        self.counted = self.counted.saturating_add(lines);
-        for refused in refused {
+        });
+        let answered = self.stream.answered();
+        self.said &= answered.lines == 0;
+        self.counted = self.counted.saturating_add(answered.lines);
+        for refused in answered.refused {
             self.counted = self.counted.saturating_sub(refused.lines);
             let others = match refused.lines.saturating_sub(1) {
                 0 => String::new(),
@@ -163,7 +192,7 @@ impl Tally<'_> {
             let reason = &refused.reason;
             self.refuse(refused.lines, format_args!("line {first}{others}: {name}: {reason}"));
         }
-        Ok(())
+        done.map_err(Failure::from)
     }
 
     fn refuse(&mut self, lines: u64, message: impl std::fmt::Display) {

@@ -101,15 +101,38 @@ fn of_a_session_only_the_next_request_is_taken() {
     let mut world = World::new();
     let id = world.new_id();
     let later = |seq| RequestId { seq, ..id };
-    counted(world.ask(&stream(later(4), &[("a", 1)])));
-    let (code, why) = refused(world.ask(&stream(later(6), &[("a", 1)])));
+    let (code, why) = refused(world.ask(&stream(later(1), &[("a", 1)])));
     assert_eq!(
         (code, why.as_str()),
-        (ErrorCode::Refused, "request 6 of its session came, 5 is next")
+        (ErrorCode::Refused, "request 1 of its session came, 0 is next")
     );
-    let before = message(world.ask(&stream(later(3), &[("a", 1)])));
+    for seq in 0..=16 {
+        counted(world.ask(&stream(later(seq), &[("a", 1)])));
+    }
+    let (code, why) = refused(world.ask(&stream(later(18), &[("a", 1)])));
+    assert_eq!(
+        (code, why.as_str()),
+        (ErrorCode::Refused, "request 18 of its session came, 17 is next")
+    );
+    let before = message(world.ask(&stream(later(0), &[("a", 1)])));
     assert_eq!(before, Response::TooOld { now_ns: world.now.boot_ns });
-    counted(world.ask(&stream(later(5), &[("a", 1)])));
+    counted(world.ask(&stream(later(17), &[("a", 1)])));
+    assert_eq!(world.totals()["a"], 18);
+}
+
+#[test]
+fn what_follows_a_request_whose_append_failed_waits_for_it() {
+    let mut world = World::new();
+    let id = world.new_id();
+    let request = |seq| stream(RequestId { seq, ..id }, &[("a", 1)]);
+    world.first_fails = Some("full");
+    refused(world.ask(&request(0)));
+    world.first_fails = None;
+    // It is of a later turn, which can be appended.
+    refused(world.ask(&request(1)));
+    for seq in 0..2 {
+        counted(world.ask(&request(seq)));
+    }
     assert_eq!(world.totals()["a"], 2);
 }
 
