@@ -256,7 +256,7 @@ fn a_request_that_is_not_taken_was_not_done() {
     let fake = Fake::serve(vec![script(move |_| assert!(wait.recv().is_err()))]);
     let entries: Vec<_> =
         (0..4000).map(|n| (name(&format!("n{n}{}", "x".repeat(200))), 1)).collect();
-    let error = client(fake.path(), SHORT).incr(&entries).unwrap_err();
+    let error = client(fake.path(), 10 * SHORT).incr(&entries).unwrap_err();
     assert!(matches!(error, ClientError::NoDaemon { why: NoDaemon::NotTaken, .. }), "{error}");
     drop(done);
     fake.done();
