@@ -10,5 +10,6 @@ mod harness;
 mod incr;
 mod sinks;
 mod sockets;
+mod spool;
 mod stopping;
 mod stream;

@@ -2,9 +2,12 @@
 
 use super::*;
 
+/// A session, a uid, and what is added.
+type File<'a> = (u128, u32, &'a [(&'a str, u64)]);
+
 impl World {
-    /// Takes these in as all there is in the spool, each a session, a uid and what it adds.
-    fn take(&mut self, files: &[(u128, u32, &[(&str, u64)])], all: bool) -> Vec<Taken> {
+    /// Takes these in out of the spool.
+    fn take(&mut self, files: &[File<'_>], all: bool) -> Vec<Taken> {
         let payloads: Vec<Vec<u8>> = files
             .iter()
             .map(|(session, _, entries)| {
