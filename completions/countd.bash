@@ -476,7 +476,7 @@ _countd() {
             return 0
             ;;
         countd__subcmd__incr)
-            opts="-t -h --socket --by --tag --stdin --print --timeout --best-effort --help"
+            opts="-t -h --socket --by --tag --stdin --print --timeout --best-effort --spool --spool-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -525,6 +525,13 @@ _countd() {
                     fi
                     return 0
                     ;;
+                --spool-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -533,7 +540,7 @@ _countd() {
             return 0
             ;;
         countd__subcmd__serve)
-            opts="-h --socket --socket-mode --socket-group --interval --aligned --log-file --format --idle --state-dir --ephemeral --fsync --max-counters --max-counters-per-user --max-connections --help"
+            opts="-h --socket --socket-mode --socket-group --interval --aligned --log-file --format --idle --state-dir --ephemeral --spool-dir --fsync --max-counters --max-counters-per-user --max-connections --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -599,6 +606,13 @@ _countd() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --spool-dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs

@@ -47,6 +47,7 @@ json\t''"
 complete -c countd -n "__fish_countd_using_subcommand serve" -l idle -d 'Whether counters that gained nothing are left out of a report: omit, or written as 0: zero [default: omit]' -r -f -a "omit\t''
 zero\t''"
 complete -c countd -n "__fish_countd_using_subcommand serve" -l state-dir -d 'Folder of the journal and checkpoints [default: /var/lib/countd as root, else ~/.local/state/countd]' -r -f -a "(__fish_complete_directories)"
+complete -c countd -n "__fish_countd_using_subcommand serve" -l spool-dir -d 'Folder that requests are taken from which found no daemon [default: /var/spool/countd with the socket in /run/countd, else spool in the state folder]' -r -f -a "(__fish_complete_directories)"
 complete -c countd -n "__fish_countd_using_subcommand serve" -l fsync -d 'When an increment is safe from a power cut: always (before it is acknowledged), everysec, or no (when the kernel writes it). No mode loses an acknowledged increment when a process crashes [default: everysec]' -r -f -a "always\t''
 everysec\t''
 no\t''"
@@ -60,9 +61,11 @@ complete -c countd -n "__fish_countd_using_subcommand incr" -l socket -d 'The da
 complete -c countd -n "__fish_countd_using_subcommand incr" -l by -d 'How much to add to each NAME that has no amount of its own; 0 only makes the counter [default: 1]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand incr" -s t -l tag -d 'A tag for each NAME or line' -r -f
 complete -c countd -n "__fish_countd_using_subcommand incr" -l timeout -d 'How long to try, such as 500ms, up to 60s [default: 2s]. With --stdin: how long to wait for a daemon that is gone [default: for ever]' -r -f
+complete -c countd -n "__fish_countd_using_subcommand incr" -l spool-dir -d 'That folder [default: /var/spool/countd, else that of the user\'s own daemon]' -r -f -a "(__fish_complete_directories)"
 complete -c countd -n "__fish_countd_using_subcommand incr" -l stdin -d 'Read lines NAME, NAME N or NAME=N from standard input, and count them until it ends. A bad line is refused with a message; the others count'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l print -d 'Print the new totals, one a line in the order of the names'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l best-effort -d 'Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what went wrong'
+complete -c countd -n "__fish_countd_using_subcommand incr" -l spool -d 'When no daemon is there, leave the request in a spool folder and exit 0: it is counted once, when a daemon is'
 complete -c countd -n "__fish_countd_using_subcommand incr" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand dump" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand dump" -s t -l tag -d 'Only counters that have this tag with a value that matches' -r -f

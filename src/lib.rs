@@ -29,7 +29,7 @@
 //! | [`cli`] | the command line, assembled from the commands |
 //! | [`commands`] | a file a subcommand: its arguments, and what it does |
 //! | [`client`], [`server`] | connect, ask, retry; the loop that drives the turn |
-//! | [`journal`], [`sink`], [`system`] | what touches disk, outputs, the kernel |
+//! | [`journal`], [`sink`], [`spool`], [`system`] | what touches disk, outputs, the kernel |
 //! | [`disk`] | the seam to a disk: a folder and its files, real or made up |
 //! | [`turn`] | what requests, flushes and completions do. Pure |
 //! | [`format`](mod@format) | a report, a snapshot, a status as text. Pure |
@@ -46,6 +46,7 @@ pub mod server;
 
 pub mod journal;
 pub mod sink;
+pub mod spool;
 pub mod system;
 
 pub mod disk;

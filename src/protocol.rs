@@ -12,6 +12,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+pub mod spooled;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;

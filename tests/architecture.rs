@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cli"],
     &["commands"],
     &["client", "server"],
-    &["journal", "sink", "system"],
+    &["journal", "sink", "spool", "system"],
     &["disk"],
     &["turn"],
     &["format"],

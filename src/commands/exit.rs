@@ -96,7 +96,7 @@ impl From<PathError> for Failure {
     fn from(error: PathError) -> Failure {
         let message = error.to_string();
         match error {
-            PathError::Untrusted { .. } => Failure::NoDaemon(message),
+            PathError::Untrusted { .. } | PathError::NoSpool { .. } => Failure::NoDaemon(message),
             PathError::Empty { .. }
             | PathError::TooLong { .. }
             | PathError::Nul { .. }

@@ -1,6 +1,7 @@
 //! `countd incr`: adds to counters, those of its arguments in one request or those of its standard input
 //! as a stream.
 
+mod spool;
 mod stdin;
 #[cfg(test)]
 mod tests;
@@ -27,13 +28,14 @@ EXAMPLES:
   build=$(countd incr build --print)       a unique number
   awk '{print $9}' access.log | countd incr --stdin
   countd incr --best-effort cron.runs      never fails the script
+  countd incr --spool backup.runs          counted later if no daemon is there
 
 EXIT STATUS:
-  0 counted, exactly once; 1 refused, nothing was counted, except with --stdin the lines that were not refused; 2 wrong \
+  0 counted, exactly once, or with --spool to be counted so; 1 refused, nothing was counted, except with --stdin the lines that were not refused; 2 wrong \
 use; 3 no daemon, nothing was counted; 4 no answer in time: counted or not
 
-Options --socket, --timeout and --best-effort can also come from the environment, as COUNTD_SOCKET, \
-COUNTD_TIMEOUT and COUNTD_BEST_EFFORT=1; the command line wins.";
+Options --socket, --timeout, --best-effort, --spool and --spool-dir can also come from the environment, as \
+COUNTD_TIMEOUT=500ms and COUNTD_SPOOL=1; the command line wins.";
 
 /// Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted.
 /// When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards.
@@ -82,14 +84,27 @@ pub struct IncrArgs {
     /// wrong
     #[arg(long)]
     best_effort: bool,
+    /// When no daemon is there, leave the request in a spool folder and exit 0: it is counted once, when a
+    /// daemon is
+    #[arg(long)]
+    spool: bool,
+    /// That folder [default: /var/spool/countd, else that of the user's own daemon]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::DirPath
+    )]
+    spool_dir: Option<OsString>,
 }
 
 pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     let best_effort = args.best_effort(invocation.settings())?;
+    let spools = args.spools(invocation.settings())?;
     let done = if args.is_stream() {
         check_stream(args).and_then(|()| stream(args, invocation))
     } else {
-        once(args, invocation)
+        once(args, spools, invocation)
     };
     match done {
         Err(failure) if best_effort && forgivable(&failure) => {
@@ -102,7 +117,7 @@ pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8
     }
 }
 
-fn once(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+fn once(args: &IncrArgs, spools: bool, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     if args.names.is_empty() {
         let why =
             "incr: nothing to count: give a NAME, or --stdin to read names from standard input";
@@ -112,10 +127,15 @@ fn once(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure>
     let allowed = TIMEOUT_MIN..=INCR_TIMEOUT_MAX;
     let timeout = invocation.settings().duration(settings::TIMEOUT, timeout, TIMEOUT, allowed)?;
     let increments = args.increments()?;
-    let mut client = Client::new(invocation.socket()?, timeout).one_request();
+    let socket = invocation.socket()?;
+    let mut client = Client::new(socket.clone(), timeout).one_request();
     if !args.print {
-        client.incr(&increments)?;
-        return Ok(DONE);
+        return match client.incr(&increments) {
+            Err(error) if spools && spool::may_replace(&error) => {
+                spool::put(args.spool_dir.as_deref(), &increments, &socket, &error, invocation)
+            }
+            counted => Ok(counted.map(|()| DONE)?),
+        };
     }
     let mut text = Vec::new();
     for total in client.incr_totals(&increments)? {
@@ -162,6 +182,22 @@ impl IncrArgs {
             return Err(Failure::Usage(why.to_owned()));
         }
         settings.switch(settings::BEST_EFFORT, self.best_effort, self.print)
+    }
+
+    /// What prints totals needs a daemon, and a stream waits for one: either excludes it, and so keeps the
+    /// variable from asking for it.
+    fn spools(&self, settings: Settings<'_>) -> Result<bool, Failure> {
+        let excluded = self.print || self.is_stream();
+        if self.spool && excluded {
+            let what = if self.print { "--print" } else { "--stdin" };
+            let why = format!("--spool excludes {what}: only a daemon can answer");
+            return Err(Failure::Usage(why));
+        }
+        let spools = settings.switch(settings::SPOOL, self.spool, excluded)?;
+        if self.spool_dir.is_some() && !spools && !excluded {
+            return Err(Failure::Usage("--spool-dir is nothing without --spool".to_owned()));
+        }
+        Ok(spools)
     }
 
     /// The counters and how much to add to each.

@@ -14,14 +14,16 @@ use crate::commands::words::Words;
 use crate::format::ReportFormat;
 use crate::format::duration::short;
 use crate::journal::Fsync;
-use crate::server::assemble::{Config, SinkConfig};
+use crate::server::assemble::{Config, SinkConfig, SpoolConfig};
 use crate::server::{Server, Stopper};
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
+use crate::system::paths::spool::{SpoolPath, serve_spool};
 use crate::system::paths::{
     Environment, ServeSocket, make_private_folder, serve_socket, state_folder,
 };
 use crate::system::signals::Signals;
+use crate::system::spool::{PRIVATE_MODE, SHARED_MODE};
 use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
 
 /// The flush interval unless told otherwise.
@@ -93,8 +95,17 @@ pub struct ServeArgs {
     )]
     pub state_dir: Option<OsString>,
     /// Keep no state: totals start at 0 each time
-    #[arg(long, conflicts_with = "state_dir")]
+    #[arg(long, conflicts_with_all = ["state_dir", "spool_dir"])]
     pub ephemeral: bool,
+    /// Folder that requests are taken from which found no daemon [default: /var/spool/countd with the
+    /// socket in /run/countd, else spool in the state folder]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::DirPath
+    )]
+    pub spool_dir: Option<OsString>,
     /// When an increment is safe from a power cut: always (before it is acknowledged), everysec, or no
     /// (when the kernel writes it). No mode loses an acknowledged increment when a process crashes
     /// [default: everysec]
@@ -160,8 +171,8 @@ fn config(
         })?),
         None => None,
     };
-    let ephemeral =
-        settings.switch(settings::EPHEMERAL, args.ephemeral, args.state_dir.is_some())?;
+    let excluded = args.state_dir.is_some() || args.spool_dir.is_some();
+    let ephemeral = settings.switch(settings::EPHEMERAL, args.ephemeral, excluded)?;
     let state_folder = match ephemeral {
         true => None,
         false => Some(absolute(&state_folder(args.state_dir.as_deref(), environment)?)),
@@ -183,9 +194,18 @@ fn config(
         number(settings::MAX_COUNTERS_PER_USER, &args.max_counters_per_user, COUNTERS_MAX)?;
     let connections_max = number(settings::MAX_CONNECTIONS, &args.max_connections, 1 << 20)?;
     let interval = args.interval.as_deref();
+    let path = socket.socket.path();
+    let spool = match &state_folder {
+        Some(state) => {
+            Some(spool(serve_spool(args.spool_dir.as_deref(), environment, path, state)?))
+        }
+        // It would lose what it took.
+        None => None,
+    };
     Ok(Config {
         listen: ListenAt { path: socket.socket.path().to_owned(), mode, group },
         state_folder,
+        spool,
         fsync,
         sinks: sinks(args, settings)?,
         interval: settings.duration(
@@ -200,6 +220,15 @@ fn config(
         counters_per_user_max,
         connections_max: usize::try_from(connections_max.unwrap_or(1024)).unwrap_or(usize::MAX),
     })
+}
+
+fn spool(path: SpoolPath) -> SpoolConfig {
+    let mode = match path {
+        SpoolPath::System => SHARED_MODE,
+        SpoolPath::Chosen(_) | SpoolPath::Private(_) => PRIVATE_MODE,
+    };
+    let asked_for = matches!(path, SpoolPath::Chosen(_));
+    SpoolConfig { folder: absolute(path.path()), mode, asked_for }
 }
 
 /// Where reports go, each place once.

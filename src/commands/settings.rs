@@ -37,6 +37,8 @@ settings! {
     SOCKET "--socket" "COUNTD_SOCKET"
     TIMEOUT "--timeout" "COUNTD_TIMEOUT"
     BEST_EFFORT "--best-effort" "COUNTD_BEST_EFFORT"
+    SPOOL "--spool" "COUNTD_SPOOL"
+    SPOOL_DIR "--spool-dir" "COUNTD_SPOOL_DIR"
     SOCKET_MODE "--socket-mode" "COUNTD_SOCKET_MODE"
     SOCKET_GROUP "--socket-group" "COUNTD_SOCKET_GROUP"
     INTERVAL "--interval" "COUNTD_INTERVAL"

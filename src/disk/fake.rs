@@ -1,8 +1,11 @@
 //! A disk in memory for tests. It tells what is written from what is synced, so that a process can be killed
 //! (what is written stays) and the power can be cut (of what is not synced, any part stays or none), at every
-//! single operation. Only what changes the disk counts as an operation.
+//! single operation. Only what changes the disk counts as an operation. It has folders, each a disk of its own
+//! with the same operations.
 
-use std::collections::BTreeMap;
+pub mod spool;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -25,6 +28,8 @@ enum Change {
     Truncate(u64),
     Link(String, usize),
     Rename(String, String, usize),
+    /// The same from one folder to another, with the folders that have to be synced for it.
+    Shift(String, String, usize, BTreeSet<String>),
     Remove(String),
 }
 
@@ -47,9 +52,9 @@ struct Inner {
     space: Option<usize>,
 }
 
-/// The disk.
+/// The disk, and which folder of it: a prefix of names.
 #[derive(Debug, Clone, Default)]
-pub struct FakeDisk(Arc<Mutex<Inner>>);
+pub struct FakeDisk(Arc<Mutex<Inner>>, String);
 
 #[derive(Debug)]
 struct FakeFile(FakeDisk, usize);
@@ -57,6 +62,15 @@ struct FakeFile(FakeDisk, usize);
 impl FakeDisk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    /// A folder of it. Only what is in it is listed and synced there.
+    pub fn folder(&self, name: &str) -> FakeDisk {
+        FakeDisk(Arc::clone(&self.0), format!("{}{name}/", self.1))
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.1)
     }
 
     /// How many operations there were.
@@ -79,7 +93,7 @@ impl FakeDisk {
     pub fn killed(&self) -> FakeDisk {
         let mut inner = self.inner().clone();
         inner.plan = None;
-        FakeDisk(Arc::new(Mutex::new(inner)))
+        FakeDisk(Arc::new(Mutex::new(inner)), self.1.clone())
     }
 
     /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance.
@@ -106,13 +120,13 @@ impl FakeDisk {
         }
         inner.names = inner.synced_names.clone();
         (inner.plan, inner.space) = (None, None);
-        FakeDisk(Arc::new(Mutex::new(inner)))
+        FakeDisk(Arc::new(Mutex::new(inner)), self.1.clone())
     }
 
     /// A file's bytes, to look at and to damage; written and synced.
     pub fn edit<T>(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut inner = self.inner();
-        let at = inner.names[name];
+        let at = inner.names[&self.key(name)];
         let file = &mut inner.files[at];
         let made = edit(&mut file.written);
         file.synced = file.written.clone();
@@ -146,7 +160,7 @@ impl FakeDisk {
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
-        self.inner().names.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+        self.inner().names.get(&self.key(name)).copied().ok_or(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -158,7 +172,9 @@ fn apply(content: &mut Vec<u8>, change: Change) {
             content[start..end].copy_from_slice(&bytes);
         }
         Change::Truncate(length) => content.truncate(length as usize),
-        Change::Link(..) | Change::Rename(..) | Change::Remove(_) => unreachable!(),
+        Change::Link(..) | Change::Rename(..) | Change::Shift(..) | Change::Remove(_) => {
+            unreachable!()
+        }
     }
 }
 
@@ -166,7 +182,7 @@ fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
     match change {
         Change::Link(name, file) => drop(names.insert(name, file)),
         Change::Remove(name) => drop(names.remove(&name)),
-        Change::Rename(from, to, file) => {
+        Change::Rename(from, to, file) | Change::Shift(from, to, file, _) => {
             if names.get(&from) == Some(&file) {
                 names.remove(&from);
             }
@@ -176,9 +192,49 @@ fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
     }
 }
 
+/// The prefix of names in the folder that a name is in.
+fn folder_of(name: &str) -> &str {
+    &name[..name.rfind('/').map_or(0, |at| at + 1)]
+}
+
+impl Inner {
+    /// What changed in a folder is there for good; what was moved out of it or into it is once the other
+    /// folder was synced too, and with it all that became of it later.
+    fn sync_names(&mut self, folder: &str) {
+        let mut held = BTreeSet::new();
+        for mut change in std::mem::take(&mut self.unsynced_names) {
+            let names = match &change {
+                Change::Link(name, _) | Change::Remove(name) => vec![name.clone()],
+                Change::Rename(from, to, _) | Change::Shift(from, to, ..) => {
+                    vec![from.clone(), to.clone()]
+                }
+                Change::Append(..) | Change::Truncate(_) => unreachable!(),
+            };
+            let synced = match &mut change {
+                Change::Shift(.., folders) => {
+                    folders.remove(folder);
+                    folders.is_empty()
+                }
+                Change::Link(..) | Change::Rename(..) | Change::Remove(_) => {
+                    folder_of(&names[0]) == folder
+                }
+                Change::Append(..) | Change::Truncate(_) => unreachable!(),
+            };
+            if synced && names.iter().all(|name| !held.contains(name)) {
+                apply_name(&mut self.synced_names, change);
+            } else {
+                held.extend(names);
+                self.unsynced_names.push(change);
+            }
+        }
+    }
+}
+
 impl Disk for FakeDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.inner().names.keys().cloned().collect())
+        let inner = self.inner();
+        let names = inner.names.keys().filter(|name| folder_of(name) == self.1);
+        Ok(names.map(|name| name[self.1.len()..].to_owned()).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -190,25 +246,24 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let file = self.inner().files.len();
-        self.change_name(Change::Link(name.into(), file))?;
+        self.change_name(Change::Link(self.key(name), file))?;
         self.inner().files.push(Content::default());
         self.open(name)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let file = self.find(from)?;
-        self.change_name(Change::Rename(from.into(), to.into(), file))
+        self.change_name(Change::Rename(self.key(from), self.key(to), file))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.find(name)?;
-        self.change_name(Change::Remove(name.into()))
+        self.change_name(Change::Remove(self.key(name)))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut inner = self.begin()?;
-        inner.synced_names = inner.names.clone();
-        inner.unsynced_names.clear();
+        inner.sync_names(&self.1);
         Ok(())
     }
 }

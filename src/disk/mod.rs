@@ -3,6 +3,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+pub mod spool;
+
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;

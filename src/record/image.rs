@@ -1,7 +1,7 @@
 //! The image of a state at one moment, as the records of a checkpoint. Taking it copies no counters, only
 //! shares them, so it can be written out while the state moves on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::state::{OpenWindow, Retired, SinkState, State};
@@ -25,6 +25,7 @@ pub struct Image {
     closed: Vec<Arc<Report>>,
     sinks: Vec<SinkState>,
     answers: Vec<Answered>,
+    taken: BTreeSet<u128>,
     horizon_ns: u64,
     ids_boot: BootId,
 }
@@ -40,6 +41,7 @@ impl Image {
             closed: state.closed.iter().cloned().collect(),
             sinks: state.sinks.clone(),
             answers: state.ids.iter().cloned().collect(),
+            taken: state.taken.clone(),
             horizon_ns: state.ids.horizon_ns(),
             ids_boot: state.ids.boot(),
         }
@@ -70,6 +72,9 @@ impl Image {
         for answered in &self.answers {
             let (id, digest, answer) = (answered.id, answered.digest, answered.answer.clone());
             out.put(&Record::Answered { id, digest, answer })?;
+        }
+        for &session in &self.taken {
+            out.put(&Record::Taken { session })?;
         }
         let records = out.records;
         out.put(&Record::End { records })?;

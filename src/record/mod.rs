@@ -197,6 +197,16 @@ pub enum Record<'a> {
         /// How many records came before.
         records: u64,
     },
+    /// A request out of the spool was applied, and its file may still be there; also in a checkpoint.
+    Taken {
+        /// The session of its id.
+        session: u128,
+    },
+    /// The file of such a request is gone for good.
+    Released {
+        /// The session of its id.
+        session: u128,
+    },
 }
 
 impl Record<'_> {

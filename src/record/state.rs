@@ -2,7 +2,7 @@
 //! The running daemon and a replay change it through the same methods, so what is restored is what was. It
 //! decides nothing: whether a change is allowed, and what of it is written down, is for those above.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::Offer;
@@ -53,6 +53,8 @@ pub enum Undo {
     Deleted(Slot, Definition, Values, Option<Retired>),
     /// An id was remembered.
     Remembered,
+    /// A request of this session was taken out of the spool.
+    Taken(u128),
 }
 
 /// Everything that survives a restart.
@@ -66,6 +68,8 @@ pub struct State {
     pub ids: Ids,
     /// The open window.
     pub open: OpenWindow,
+    /// Sessions of requests that were taken out of the spool, and whose files may still be there.
+    pub taken: BTreeSet<u128>,
     /// The sinks.
     pub sinks: Vec<SinkState>,
     /// The number the next counter gets.
@@ -88,6 +92,7 @@ impl State {
             table: Table::default(),
             ids: Ids::new(boot),
             open: OpenWindow { number: 1, start: now, start_boot: boot },
+            taken: BTreeSet::new(),
             sinks: Vec::new(),
             next_counter: 1,
             changed: Vec::new(),
@@ -171,6 +176,17 @@ impl State {
         Undo::Remembered
     }
 
+    /// Notes that a request of this session was taken out of the spool.
+    pub fn take(&mut self, session: u128) -> Undo {
+        self.taken.insert(session);
+        Undo::Taken(session)
+    }
+
+    /// Forgets a session whose file is gone for good.
+    pub fn release(&mut self, session: u128) {
+        self.taken.remove(&session);
+    }
+
     /// Lets the open window, which is empty, start here instead.
     pub fn move_start(&mut self, start: Moment, boot: BootId) {
         self.open = OpenWindow { start, start_boot: boot, ..self.open };
@@ -203,6 +219,7 @@ impl State {
                 self.emptied.pop();
             }
             Undo::Remembered => self.ids.take_back(),
+            Undo::Taken(session) => self.release(session),
         }
     }
 

@@ -29,7 +29,7 @@ fn records_have_these_bytes() {
     let window = Window { first: 1, number: 2, start, start_boot: 5, end: moment(6), end_boot: 7 };
     let file = Some(FilePlace { device: 1, inode: 2, offset: 3, length: 4, crc: 5 });
     let offer = Offer { first: 1, last: 2, format: "json".into(), file };
-    let golden: [(Record<'_>, &[u8]); 18] = [
+    let golden: [(Record<'_>, &[u8]); 20] = [
         (Record::Defined { id: 1, kind: 0, creator: 2, name }, &[0, 1, 0, 2, 2, 97, 98]),
         (Record::Total { id: 1, total: 300 }, &[1, 1, 251, 44, 1]),
         (Record::Deleted { id: 1 }, &[2, 1]),
@@ -73,6 +73,8 @@ fn records_have_these_bytes() {
         (Record::Owed { window }, &[15, 1, 2, 4, 4, 5, 6, 6, 7]),
         (Record::OwedCount { name, count: 1, total: 2 }, &[16, 2, 97, 98, 1, 2]),
         (Record::End { records: 9 }, &[17, 9]),
+        (Record::Taken { session: 300 }, &[18, 251, 44, 1]),
+        (Record::Released { session: 9 }, &[19, 9]),
     ];
     for (record, expected) in golden {
         assert_eq!(bytes(&record), expected, "{record:?}");
@@ -92,7 +94,7 @@ fn described(state: &State) -> Vec<String> {
         .collect();
     lines.sort();
     lines.push(format!("{:?} {:?} {}", state.open, state.retired, state.next_counter));
-    lines.push(format!("{:?}", state.sinks));
+    lines.push(format!("{:?} {:?}", state.sinks, state.taken));
     for report in state.closed() {
         lines.push(format!("{:?} {:?}", report.window, report.sorted()));
     }
@@ -164,6 +166,17 @@ impl Live {
         self.state.remember(Answered { id, digest: 1, answer: None }, 0);
     }
 
+    /// Takes a request out of the spool, or releases it.
+    fn spool(&mut self, session: u128) {
+        if self.state.taken.contains(&session) {
+            self.write(&Record::Released { session });
+            self.state.release(session);
+        } else {
+            self.write(&Record::Taken { session });
+            self.state.take(session);
+        }
+    }
+
     fn close(&mut self) {
         let open = self.state.open;
         let window = Window {
@@ -205,7 +218,8 @@ impl Live {
     fn step(&mut self, what: u8, key: u8, amount: u32) {
         self.clock += 1;
         let name = format!("n{}", key % 8);
-        match what % 8 {
+        match what % 9 {
+            8 => self.spool(u128::from(key % 4)),
             0..=2 => self.incr(&name, u64::from(amount)),
             3 => self.delete(&name),
             4 => self.close(),
@@ -298,6 +312,7 @@ fn undone(state: &mut State, name: &str, amount: u64) {
     log.push(state.set_total(slot, amount, 99).unwrap());
     let id = RequestId { session: 1, seq: 1, born_ns: 1 };
     log.push(state.remember(Answered { id, digest: 0, answer: None }, 0));
+    log.push(state.take(1));
     while let Some(undo) = log.pop() {
         state.undo(undo);
     }

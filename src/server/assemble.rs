@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::UnixNetwork;
+use super::spool::SpoolSetup;
 use super::worker::{Threads, Wake};
 use super::{ConnectionLimits, Server, ServerError, Setup, SinkSetup, Stopper};
 use crate::format::ReportFormat;
@@ -16,12 +17,14 @@ use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
 use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
+use crate::spool::Intake;
 use crate::system::clock::{self, Clock, SystemClock};
 use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
 use crate::system::limits::{self, Room};
 use crate::system::listen::{ListenAt, ListenError, Listening};
 use crate::system::random;
 use crate::system::signals::Signals;
+use crate::system::spool::{SpoolFolder, SpoolFolderError, Watch};
 use crate::turn::Rules;
 use crate::window::{BootId, Moment};
 
@@ -34,6 +37,17 @@ pub enum SinkConfig {
     LogFile(PathBuf),
 }
 
+/// A spool that requests are to be taken out of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The mode it is made with.
+    pub mode: u32,
+    /// Somebody has asked for it: without it the daemon does not start.
+    pub asked_for: bool,
+}
+
 /// What a daemon is to be like.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -41,6 +55,8 @@ pub struct Config {
     pub listen: ListenAt,
     /// Where its state lives; `None` keeps nothing.
     pub state_folder: Option<PathBuf>,
+    /// Where requests may be spooled.
+    pub spool: Option<SpoolConfig>,
     /// When the journal is synced.
     pub fsync: Fsync,
     /// Where reports go, and as what.
@@ -65,6 +81,7 @@ impl Config {
         Config {
             listen: ListenAt { path: socket.to_owned(), mode: 0o600, group: None },
             state_folder: None,
+            spool: None,
             fsync: Fsync::Everysec,
             sinks: Vec::new(),
             interval: Duration::from_secs(5),
@@ -89,6 +106,8 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The spool folder that was asked for cannot be had.
+    Spool(SpoolFolderError),
     /// The socket cannot be had.
     Listen(ListenError),
     /// The log file cannot be opened.
@@ -111,6 +130,7 @@ impl fmt::Display for StartError {
             StartError::Journal { folder, source } => {
                 write!(f, "state folder {}: {source}", folder.display())
             }
+            StartError::Spool(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::LogFile { path, source } => {
                 write!(f, "cannot open the log file {}: {source}", path.display())
@@ -150,6 +170,7 @@ impl Server {
         let folder = config.state_folder.as_deref().map(StateFolder::open).transpose();
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
+        let spool = open_spool(config.spool.as_ref(), &mut *notice)?;
         let listening = Listening::open(&config.listen).map_err(StartError::Listen)?;
         let ready = (|| {
             let loaded = load(folder.as_ref(), boot, now)?;
@@ -164,7 +185,9 @@ impl Server {
                 return Err(error);
             }
         };
-        let (network, waker) = UnixNetwork::new(listening, signals).map_err(StartError::System)?;
+        let (spool, watch) = spool.unzip();
+        let network = UnixNetwork::new(listening, signals, watch.flatten());
+        let (network, waker) = network.map_err(StartError::System)?;
         let wake: Wake = Arc::new(move || {
             // It fails only if the loop is gone.
             let _ = waker.wake();
@@ -181,6 +204,7 @@ impl Server {
             fold_first: loaded.fold_first,
             state: loaded.state,
             sinks,
+            spool,
             rules: rules(&config, owner),
             limits: ConnectionLimits {
                 connections_max: config.connections_max,
@@ -222,6 +246,31 @@ fn load(folder: Option<&StateFolder>, boot: BootId, now: Moment) -> Result<Loade
     let Opened { journal, state, notes, unclean, .. } = opened
         .map_err(|source| StartError::Journal { folder: folder.path().to_owned(), source })?;
     Ok(Loaded { journal, state, fold_first: unclean, notes })
+}
+
+/// The spool, and what hears of files that come into it. Without either the daemon counts all the same.
+fn open_spool(
+    config: Option<&SpoolConfig>,
+    notice: &mut dyn FnMut(&str),
+) -> Result<Option<(SpoolSetup, Option<Watch>)>, StartError> {
+    let Some(SpoolConfig { folder, mode, asked_for }) = config else { return Ok(None) };
+    let folder = match SpoolFolder::open(folder, *mode) {
+        Ok(folder) => folder,
+        Err(error) if *asked_for => return Err(StartError::Spool(error)),
+        Err(error) => {
+            notice(&format!("warning: {error}; no spooled requests are taken in"));
+            return Ok(None);
+        }
+    };
+    let watch = Watch::new(&folder).inspect_err(|error| {
+        let path = folder.path().display();
+        notice(&format!(
+            "warning: spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
+        ));
+    });
+    let path = folder.path().to_owned();
+    let intake = Intake::new(Arc::new(folder));
+    Ok(Some((SpoolSetup { path, intake }, watch.ok())))
 }
 
 fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {

@@ -10,6 +10,7 @@ mod error;
 pub mod network;
 mod numbers;
 mod sinks;
+pub mod spool;
 mod status;
 mod stop;
 mod stopper;
@@ -37,6 +38,7 @@ use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
 use sinks::SinkWorker;
+use spool::{Spool, SpoolSetup};
 use stop::Stopping;
 pub use stopper::Stopper;
 use worker::{Errands, Mailbox, News, Wake, Workers};
@@ -74,6 +76,8 @@ pub struct Setup {
     pub state: State,
     /// The sinks.
     pub sinks: Vec<SinkSetup>,
+    /// The spool, if there is one.
+    pub spool: Option<SpoolSetup>,
     /// Limits on counters, and how flushes are made.
     pub rules: Rules,
     /// Limits on connections.
@@ -111,6 +115,7 @@ pub struct Server {
     unsynced_writes: Vec<(usize, u64)>,
     syncer: Errands,
     folder: Errands,
+    spool: Option<Spool>,
     last_sync_ns: u64,
     last_sync_ms: Option<u64>,
     /// After a failed fold, none is begun again before this moment.
@@ -154,6 +159,10 @@ impl Server {
             Ok(worker) => Ok(Errands::new(worker, mailbox.clone())),
             Err(error) => Err(ServerError::Thread(error)),
         };
+        let spool = match setup.spool {
+            Some(setup) => Some(Spool::new(setup, errands("spool")?)),
+            None => None,
+        };
         let mut server = Server {
             network: setup.network,
             clock: setup.clock,
@@ -169,6 +178,7 @@ impl Server {
             unsynced_writes: Vec::new(),
             syncer: errands("sync")?,
             folder: errands("checkpoint")?,
+            spool,
             last_sync_ns: now.boot_ns,
             last_sync_ms: None,
             fold_after_ns: 0,
@@ -235,6 +245,7 @@ impl Server {
             self.connections.accept_deadline_ns(),
             self.sync_deadline_ns(),
             self.fold_deadline_ns(),
+            self.spool.as_ref().and_then(Spool::deadline_ns),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         let now = self.clock.now().boot_ns;
@@ -255,6 +266,7 @@ impl Server {
         self.connections.forget_taken(now.boot_ns);
         self.connections.time_out(&mut *self.network, now.boot_ns);
         self.advance(now)?;
+        self.look_after_spool(now)?;
         if self.fsync == Fsync::Always && self.journal.position() > written {
             self.last_sync_ms = Some(now.wall_ms);
         }
@@ -274,6 +286,7 @@ impl Server {
                 Ready::Ending(number) => self.connections.now_readable(number, true),
                 Ready::Writable(number) => self.connections.now_writable(number),
                 Ready::Woken => self.hear()?,
+                Ready::Spool => self.look_into_spool(),
                 Ready::Hangup if self.hangup_stops => self.stopper.stop(),
                 Ready::Hangup => self.sinks.iter_mut().for_each(SinkWorker::reopen),
             }
@@ -300,6 +313,10 @@ impl Server {
                     self.folder.heard();
                     self.journal.checkpoint_failed();
                     self.fold_failed(&error.to_string());
+                }
+                News::Spooled(scan) => self.hear_of_spool(|spool, now| spool.found(scan, now)),
+                News::SpoolCleared(cleared) => {
+                    self.hear_of_spool(|spool, now| spool.cleared(cleared, now));
                 }
             }
         }
@@ -360,6 +377,7 @@ impl Server {
                 Action::Note(note) => (self.notice)(&note),
                 Action::Flushed { .. } => {
                     self.connections.numbers.in_window(self.core.window_start());
+                    self.look_into_spool();
                 }
             }
         }

@@ -15,6 +15,7 @@ use rustix::net::SocketFlags;
 
 use crate::system::listen::Listening;
 use crate::system::signals::Signals;
+use crate::system::spool::Watch;
 
 /// What the loop should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum Ready {
     Woken,
     /// There was a SIGHUP.
     Hangup,
+    /// Something came into the spool.
+    Spool,
 }
 
 /// The sockets as the loop needs them. A connection has a number, which is never used again.
@@ -83,8 +86,9 @@ pub trait Network: Send {
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
 const HANGUP: Token = Token(2);
+const SPOOL: Token = Token(3);
 /// Numbers below are tokens of other things.
-const FIRST_CONNECTION: u64 = 3;
+const FIRST_CONNECTION: u64 = 4;
 /// Events taken in at a time.
 const EVENTS_MAX: usize = 1024;
 
@@ -95,23 +99,29 @@ pub struct UnixNetwork {
     events: Events,
     listening: Listening,
     signals: Option<Signals>,
+    spool: Option<Watch>,
     connections: HashMap<u64, Stream, foldhash::fast::RandomState>,
     next: u64,
 }
 
 impl UnixNetwork {
-    /// Polls this socket and these signals. The waker wakes it from another thread.
+    /// Polls this socket, these signals and this watch. The waker wakes it from another thread.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn new(listening: Listening, signals: Option<Signals>) -> io::Result<(UnixNetwork, Waker)> {
-        let polled = register(&listening, signals.as_ref());
+    pub fn new(
+        listening: Listening,
+        signals: Option<Signals>,
+        spool: Option<Watch>,
+    ) -> io::Result<(UnixNetwork, Waker)> {
+        let polled = register(&listening, signals.as_ref(), spool.as_ref());
         let (poll, waker) = polled.inspect_err(|_| listening.unlink())?;
         let network = UnixNetwork {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             listening,
             signals,
+            spool,
             connections: HashMap::default(),
             next: FIRST_CONNECTION,
         };
@@ -137,6 +147,11 @@ impl Network for UnixNetwork {
                 HANGUP => {
                     if self.signals.as_ref().is_some_and(Signals::hung_up) {
                         ready.push(Ready::Hangup);
+                    }
+                }
+                SPOOL => {
+                    if self.spool.as_ref().is_some_and(Watch::heard) {
+                        ready.push(Ready::Spool);
                     }
                 }
                 Token(number) => {
@@ -208,7 +223,11 @@ impl Network for UnixNetwork {
     }
 }
 
-fn register(listening: &Listening, signals: Option<&Signals>) -> io::Result<(Poll, Waker)> {
+fn register(
+    listening: &Listening,
+    signals: Option<&Signals>,
+    spool: Option<&Watch>,
+) -> io::Result<(Poll, Waker)> {
     let poll = Poll::new()?;
     let registry = poll.registry();
     let waker = Waker::new(registry, WAKER)?;
@@ -216,6 +235,10 @@ fn register(listening: &Listening, signals: Option<&Signals>) -> io::Result<(Pol
     registry.register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
     if let Some(fd) = signals.and_then(Signals::hangup_fd) {
         registry.register(&mut SourceFd(&fd), HANGUP, Interest::READABLE)?;
+    }
+    if let Some(watch) = spool {
+        let fd = watch.as_fd().as_raw_fd();
+        registry.register(&mut SourceFd(&fd), SPOOL, Interest::READABLE)?;
     }
     Ok((poll, waker))
 }

@@ -1,6 +1,7 @@
 //! The daemon's health as an answer: what the core knows, and what only the server does.
 
 use super::Server;
+use super::spool::Spool;
 use crate::protocol::{Response, StatusReport, Value};
 use crate::window::Moment;
 
@@ -12,6 +13,7 @@ impl Server {
         if let Some(error) = &self.fold_error {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
         }
+        problems.extend(self.spool.iter().flat_map(Spool::problems));
         let mut facts = self.about.clone();
         let numbers = &self.connections.numbers;
         problems.extend(numbers.problems());
@@ -29,6 +31,7 @@ impl Server {
         if self.state_folder.is_some() {
             facts.extend(self.on_disk());
         }
+        facts.extend(self.spool.iter().flat_map(Spool::facts));
         Response::Status(StatusReport { problems, facts })
     }
 

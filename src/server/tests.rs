@@ -7,6 +7,7 @@ mod crowds;
 mod fake;
 mod readers;
 mod sockets;
+mod spooled;
 mod stopping;
 mod upkeep;
 
@@ -18,11 +19,13 @@ use self::fake::{FakeClock, FakeNetwork, FakeSink, Gate, Net, Sleep};
 use super::worker::Threads;
 use super::*;
 use crate::disk::fake::FakeDisk;
+use crate::disk::fake::spool::FakeSpool;
 use crate::frame;
 use crate::ids::RequestId;
 use crate::journal::{Fresh, Opened};
 use crate::protocol::{Entry, Hello, Request, Response, VERSION, Wanted};
 use crate::record::state::State;
+use crate::spool::Intake;
 
 const BOOT: BootId = 3;
 const OWNER: u32 = 1_000;
@@ -47,12 +50,21 @@ struct Kind {
     limits: ConnectionLimits,
     fsync: Fsync,
     disk: Option<FakeDisk>,
+    spool: Option<FakeSpool>,
+    workers: Box<dyn Workers>,
 }
 
 impl Default for Kind {
     fn default() -> Kind {
         let limits = ConnectionLimits { connections_max: 100, per_user_max: 10, owner: OWNER };
-        Kind { sinks: 0, limits, fsync: Fsync::Everysec, disk: None }
+        Kind {
+            sinks: 0,
+            limits,
+            fsync: Fsync::Everysec,
+            disk: None,
+            spool: None,
+            workers: Box::new(Threads),
+        }
     }
 }
 
@@ -62,17 +74,23 @@ impl Daemon {
     }
 
     fn with(kind: Kind) -> Daemon {
+        Daemon::start(kind).expect("a disk that works")
+    }
+
+    /// `None` when the disk fails before it is ready.
+    fn start(kind: Kind) -> Option<Daemon> {
         let clock = FakeClock::default();
         let (network, net, waker) = FakeNetwork::new(clock.clone());
         let notices = Arc::new(Mutex::new(Vec::new()));
         let stopper = Stopper::new();
         let now = clock.now();
-        let (journal, state) = match kind.disk {
-            None => (Journal::ephemeral(), State::new(7, BOOT, now)),
+        let (journal, state, fold_first) = match kind.disk {
+            None => (Journal::ephemeral(), State::new(7, BOOT, now), false),
             Some(disk) => {
                 let fresh = Fresh { state_id: 7, boot: BOOT, now };
-                let Opened { journal, state, .. } = Journal::open(Arc::new(disk), fresh).unwrap();
-                (journal, state)
+                let opened = Journal::open(Arc::new(disk), fresh);
+                let Opened { journal, state, unclean, .. } = opened.ok()?;
+                (journal, state, unclean)
             }
         };
         let (mut sinks, mut logs, mut gates) = (Vec::new(), Vec::new(), Vec::new());
@@ -88,12 +106,12 @@ impl Daemon {
         let setup = Setup {
             network: Box::new(network),
             wake: Arc::new(move || waker.wake().unwrap()),
-            workers: Box::new(Threads),
+            workers: kind.workers,
             clock: Box::new(clock.clone()),
             boot: BOOT,
             journal,
             fsync: kind.fsync,
-            fold_first: false,
+            fold_first,
             state,
             sinks,
             rules: Rules {
@@ -104,14 +122,18 @@ impl Daemon {
                 aligned: false,
                 with_idle: false,
             },
+            spool: kind.spool.map(|disk| SpoolSetup {
+                path: "/spool".into(),
+                intake: Intake::new(Arc::new(disk)),
+            }),
             limits: kind.limits,
             about: Vec::new(),
             folder: None,
             hangup_stops: false,
             notice: Box::new(move |notice| told.lock().unwrap().push(notice.to_owned())),
         };
-        let server = Server::start(setup, stopper.clone()).unwrap();
-        Daemon { server, net, clock, stopper, logs, gates, notices, sessions: 0 }
+        let server = Server::start(setup, stopper.clone()).ok()?;
+        Some(Daemon { server, net, clock, stopper, logs, gates, notices, sessions: 0 })
     }
 
     /// Lets the loop turn until it would sleep.

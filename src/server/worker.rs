@@ -1,4 +1,4 @@
-//! Work that may block (syncing the journal, writing a checkpoint, writing to a sink) is done by workers: the
+//! Work that may block (syncing the journal, writing a checkpoint, writing to a sink, looking into the spool) is done by workers: the
 //! loop only submits it, and later hears how it went. A worker is a thread; a test can hand in others, and do
 //! their jobs when it likes.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use crate::journal::CheckpointDone;
+use crate::spool::{Cleared, Scan, ScanError};
 use crate::turn::SinkEvent;
 
 /// Jobs that may wait for a worker. A sink is told to prepare or to write, and to open its output anew.
@@ -65,6 +66,10 @@ pub(super) enum News {
     Synced(io::Result<u64>),
     /// A checkpoint is in place, or could not be written.
     Checkpointed(io::Result<CheckpointDone>),
+    /// The spool was looked through.
+    Spooled(Result<Scan, ScanError>),
+    /// Files that were counted are removed.
+    SpoolCleared(Cleared),
 }
 
 /// Where workers leave their news.

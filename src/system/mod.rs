@@ -11,3 +11,4 @@ pub mod output;
 pub mod paths;
 pub mod random;
 pub mod signals;
+pub mod spool;

@@ -3,6 +3,7 @@
 //! [`make_private_folder`] touch the system. Whether a daemon answers at the place is not looked at.
 
 mod error;
+pub mod spool;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -253,6 +254,11 @@ pub fn state_folder(
     if environment.euid == 0 {
         return Ok(PathBuf::from(SYSTEM_STATE));
     }
+    user_state(environment)
+}
+
+/// Where a user's own daemon keeps its state unless told otherwise.
+fn user_state(environment: &Environment<'_>) -> Result<PathBuf, PathError> {
     // The XDG specification has relative paths ignored.
     let state_home = environment.set("XDG_STATE_HOME").map(PathBuf::from);
     if let Some(state_home) = state_home.filter(|path| path.is_absolute()) {

@@ -72,7 +72,11 @@ impl Core {
     }
 
     /// Applies the entries; returns the answer and how many were applied.
-    fn apply(&mut self, peer: Peer, addition: &Addition<'_>) -> Result<(Answer, u64), Refused> {
+    pub(super) fn apply(
+        &mut self,
+        peer: Peer,
+        addition: &Addition<'_>,
+    ) -> Result<(Answer, u64), Refused> {
         let (undo_mark, record_mark) = (self.undo.len(), self.records.len());
         let mut answer = Answer::default();
         let mut applied = 0_u64;

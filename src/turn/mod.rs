@@ -16,6 +16,7 @@ mod reports;
 mod select;
 mod sinks;
 pub mod snapshot;
+mod spool;
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -41,6 +42,8 @@ use reports::{Planned, Waiter};
 use sinks::SinkRun;
 pub use sinks::{Prepared, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
+use spool::Taking;
+pub use spool::{Spooled, TAKEN_MAX, Taken};
 
 /// Snapshots that are being sent at a time.
 pub const SNAPSHOTS_MAX: usize = 4;
@@ -113,6 +116,7 @@ pub struct Core {
     ids_before: u64,
     /// Snapshots that may still be begun, as the loop said last.
     snapshots_free: usize,
+    taking: Taking,
     flush_wanted: bool,
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
@@ -160,6 +164,7 @@ impl Core {
             pending: Vec::new(),
             ids_before: 0,
             snapshots_free: SNAPSHOTS_MAX,
+            taking: Taking::default(),
             flush_wanted: false,
             planned: Vec::new(),
             waiters: Vec::new(),

@@ -8,6 +8,7 @@ mod limits;
 mod model;
 mod retries;
 mod sinks;
+mod spooled;
 
 use std::collections::BTreeMap;
 

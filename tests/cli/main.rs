@@ -12,6 +12,7 @@ mod hostile;
 mod incr;
 mod sinks;
 mod sockets;
+mod spool;
 mod stopping;
 mod storm;
 mod stream;

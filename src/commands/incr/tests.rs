@@ -280,3 +280,70 @@ fn a_line_is_sent_while_the_input_stays_open() {
     assert_eq!(counting.join().unwrap().unwrap(), 0);
     fake.done();
 }
+
+/// A spool folder, and what stands in it.
+fn spool() -> (tempfile::TempDir, impl Fn() -> Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let payload = move |entry: std::io::Result<std::fs::DirEntry>| {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let (session, payload) = crate::protocol::spooled::from_bytes(&bytes).unwrap();
+        let request = crate::protocol::Request::from_payload(payload).unwrap();
+        assert_ne!(session, 0);
+        let crate::protocol::Request::Incr { entries, .. } = request else { panic!("{request:?}") };
+        let entries = entries.iter().map(|entry| format!("{} {}", entry.name, entry.amount));
+        entries.collect::<Vec<_>>().join(" ")
+    };
+    (folder, move || std::fs::read_dir(&path).unwrap().map(payload).collect())
+}
+
+#[test]
+fn what_found_no_daemon_is_spooled_whole() {
+    let (folder, spooled) = spool();
+    let path = folder.path().to_str().unwrap();
+    let line = ["incr", "--spool", "--spool-dir", path, "a", "b=3", "-t", "h=x"];
+    let Did { status, out, err } = nowhere(&line);
+    assert_eq!((status, out.as_str()), (0, ""));
+    assert!(err.starts_with("countd: no daemon: ") && err.contains(": spooled in "), "{err}");
+    assert_eq!(spooled(), ["a,h=x 1 b,h=x 3"]);
+    let variables = [("COUNTD_SPOOL", "yes"), ("COUNTD_SPOOL_DIR", path)];
+    let at = Path::new("/nonexistent/s");
+    assert_eq!(run(at, &variables, &["incr", "c"]).status, 0);
+    assert_eq!(spooled().len(), 2);
+    // What excludes it keeps the variables from asking for it.
+    assert_eq!(run(at, &variables, &["incr", "c", "--print"]).status, 3);
+    assert_eq!(run(at, &variables, &["incr", "--stdin"]).status, 3);
+    assert_eq!(spooled().len(), 2);
+}
+
+#[test]
+fn what_may_have_been_counted_or_was_refused_is_not_spooled() {
+    let (folder, spooled) = spool();
+    let path = folder.path().to_str().unwrap();
+    let line = ["incr", "--spool", "--spool-dir", path, "--timeout", "100ms", "a"];
+    let refuses = Fake::serve(vec![script(|peer| {
+        peer.incr();
+        peer.answer(&Response::error(ErrorCode::Refused, "no"));
+    })]);
+    assert_eq!(run(&refuses.path(), &[], &line).status, 1);
+    refuses.done();
+    // It takes the request, and is gone for good.
+    let ends = Fake::serve(vec![script(|peer| drop(peer.incr()))]);
+    assert_eq!(run(&ends.path(), &[], &line).status, 4);
+    ends.done();
+    assert_eq!(spooled(), [""; 0]);
+}
+
+#[test]
+fn spooling_excludes_what_needs_an_answer() {
+    for (line, what) in [
+        (&["incr", "--spool", "a", "--print"][..], "--print"),
+        (&["incr", "--spool", "--stdin"], "--stdin"),
+        (&["incr", "--spool", "-"], "--stdin"),
+    ] {
+        let did = nowhere(line);
+        let start = format!("countd: --spool excludes {what}");
+        assert!(did.status == 2 && did.err.starts_with(&start), "{did:?}");
+    }
+    assert_eq!(nowhere(&["incr", "--spool-dir", "/x", "a"]).status, 2);
+}

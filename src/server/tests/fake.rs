@@ -86,6 +86,13 @@ pub(super) struct Script {
     pub(super) read_max: usize,
 }
 
+impl Script {
+    /// Something else than a socket is ready.
+    pub(super) fn tell(&mut self, what: Ready) {
+        self.ready.push_back(what);
+    }
+}
+
 /// The test's end of the network.
 #[derive(Clone)]
 pub(super) struct Net(Arc<Mutex<Script>>);

@@ -36,6 +36,11 @@ pub enum PathError {
     },
     /// There is no place for the state: no home either.
     NoHome,
+    /// Where the daemon of this socket would take spooled requests from is not known.
+    NoSpool {
+        /// The socket.
+        socket: PathBuf,
+    },
 }
 
 impl fmt::Display for PathError {
@@ -59,6 +64,11 @@ impl fmt::Display for PathError {
                 f,
                 "no place for the state: neither XDG_STATE_HOME nor HOME is set: \
                  choose one with --state-dir, or none with --ephemeral"
+            ),
+            PathError::NoSpool { socket } => write!(
+                f,
+                "it is not known where a daemon at {} takes spooled requests from: say so with --spool-dir",
+                socket.display()
             ),
         }
     }

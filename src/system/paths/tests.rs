@@ -207,3 +207,56 @@ fn a_private_folder_is_made_once_and_then_checked() {
     assert_eq!(look(&place.path().join("missing")), Place::Missing);
     assert_eq!(look(Path::new("/dev/null")), Place::Other);
 }
+
+fn spooled(machine: &Machine, option: Option<&str>, socket: Option<&str>) -> String {
+    let socket = machine.client(socket).unwrap();
+    let found = machine.ask(|e| spool::client_spool(option.map(OsStr::new), e, &socket));
+    found.map_or_else(|error| error.to_string(), |found| found.path().display().to_string())
+}
+
+#[test]
+fn a_client_spools_where_the_daemon_it_looked_for_takes_from() {
+    let machine = || Machine::of(1000).with("HOME", "/h");
+    assert_eq!(spooled(&machine(), None, None), "/h/.local/state/countd/spool");
+    // A unit's own state is not that of its user's daemon.
+    let unit = machine().with("STATE_DIRECTORY", "/var/lib/backup").with("XDG_STATE_HOME", "/x");
+    assert_eq!(spooled(&unit, None, None), "/x/countd/spool");
+    let told = machine().with("COUNTD_STATE_DIR", "/mine");
+    assert_eq!(spooled(&told, None, None), "/mine/spool");
+    let system = || machine().having(spool::SYSTEM_SPOOL, folder(5, 0o3733));
+    assert_eq!(spooled(&system(), None, None), spool::SYSTEM_SPOOL);
+    assert_eq!(spooled(&machine(), None, Some(SYSTEM_SOCKET)), spool::SYSTEM_SPOOL);
+    let up = machine().having(SYSTEM_SOCKET, Place::Other);
+    assert_eq!(spooled(&up, None, None), spool::SYSTEM_SPOOL);
+    let chosen = system().with("COUNTD_SPOOL_DIR", "/v");
+    assert_eq!(spooled(&chosen, None, None), "/v");
+    assert_eq!(spooled(&chosen, Some("/o"), Some("/s")), "/o");
+    assert_eq!(spooled(&chosen, Some(""), None), "--spool-dir: the path is empty");
+}
+
+#[test]
+fn a_client_that_cannot_know_where_its_daemon_takes_from_spools_nowhere() {
+    let unknown = "it is not known where a daemon at /s takes spooled requests from: say so with \
+                   --spool-dir";
+    let machine = Machine::of(1000).with("HOME", "/h").having(spool::SYSTEM_SPOOL, folder(5, 0));
+    assert_eq!(spooled(&machine, None, Some("/s")), unknown);
+    assert_eq!(spooled(&machine.with("COUNTD_SOCKET", "/s"), None, None), unknown);
+    // A daemon of root's serves the system, from the system's spool.
+    let root = Machine::of(0).with("HOME", "/root").with("COUNTD_STATE_DIR", "/x");
+    assert!(spooled(&root, None, None).starts_with("it is not known where"));
+}
+
+#[test]
+fn a_daemon_takes_from_the_spool_that_its_clients_find() {
+    let at = |machine: Machine, option: Option<&str>, socket: &str| {
+        let (socket, state) = (Path::new(socket), Path::new("/state"));
+        let option = option.map(OsStr::new);
+        machine.ask(|e| spool::serve_spool(option, e, socket, state)).unwrap()
+    };
+    assert_eq!(at(Machine::of(1), None, SYSTEM_SOCKET), spool::SpoolPath::System);
+    let private = spool::SpoolPath::Private("/state/spool".into());
+    assert_eq!(at(Machine::of(1), None, "/s"), private);
+    let told = || Machine::of(1).with("COUNTD_SPOOL_DIR", "/v");
+    assert_eq!(at(told(), None, "/s"), spool::SpoolPath::Chosen("/v".into()));
+    assert_eq!(at(told(), Some("/o"), SYSTEM_SOCKET), spool::SpoolPath::Chosen("/o".into()));
+}

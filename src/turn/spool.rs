@@ -1,0 +1,133 @@
+//! Requests out of the spool. Their ids are kept apart from those of the socket: no age, no limit of time, but
+//! remembered from the append that counts them until their files are gone for good. Which files there are,
+//! and what becomes of them, is for the loop and its worker.
+
+use std::collections::BTreeSet;
+
+use super::increment::Addition;
+use super::refusal::{Reason, Refused};
+use super::{Core, Peer};
+use crate::protocol::Request;
+use crate::record::Record;
+use crate::window::Moment;
+
+/// Sessions remembered at most. There are more than a scan has files, for files that cannot be removed.
+pub const TAKEN_MAX: usize = 4_096;
+
+/// A request out of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Spooled<'a> {
+    /// The session of its id.
+    pub session: u128,
+    /// The uid whose file it is.
+    pub uid: u32,
+    /// The request.
+    pub payload: &'a [u8],
+}
+
+/// What is to become of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is counted, now or before: once the journal is synced its file can go.
+    Counted,
+    /// It can never be counted, for this reason.
+    Refused(String),
+    /// It was not counted, and may be the next time.
+    Later,
+}
+
+/// What a turn took out of the spool, until its append is done.
+#[derive(Debug, Default)]
+pub(super) struct Taking {
+    outcomes: Vec<Taken>,
+    increments: u64,
+    released: Vec<u128>,
+}
+
+impl Core {
+    /// Counts what was spooled and is not known yet. `all` says that these are all the requests whose files
+    /// are there, also after a power cut: every other session is released. Returns the records to append;
+    /// [`Core::taken`] is called with how that went, also if there are none.
+    pub fn take<'a>(
+        &mut self,
+        now: Moment,
+        files: impl Iterator<Item = Spooled<'a>>,
+        all: bool,
+    ) -> &[u8] {
+        self.now = now;
+        self.records.clear();
+        self.undo.clear();
+        self.close_empty();
+        let (mut taking, mut there) = (Taking::default(), BTreeSet::new());
+        for spooled in files {
+            there.insert(spooled.session);
+            let outcome = match self.take_one(spooled) {
+                Ok(Some(increments)) => {
+                    taking.increments = taking.increments.saturating_add(increments);
+                    Taken::Counted
+                }
+                Ok(None) => Taken::Later,
+                Err(refused) => {
+                    self.refusals.count(refused.reason);
+                    Taken::Refused(refused.message)
+                }
+            };
+            taking.outcomes.push(outcome);
+        }
+        if all {
+            taking.released = self.state.taken.difference(&there).copied().collect();
+            for &session in &taking.released {
+                self.write(&Record::Released { session });
+            }
+        }
+        self.taking = taking;
+        &self.records
+    }
+
+    /// Concludes a take whose records were appended, or were not for this reason. Says of each file, in
+    /// their order, what is to become of it.
+    pub fn taken(&mut self, result: Result<(), &str>) -> Vec<Taken> {
+        let Taking { mut outcomes, increments, released } = std::mem::take(&mut self.taking);
+        match result {
+            Ok(()) => {
+                self.undo.clear();
+                self.increments = self.increments.saturating_add(increments);
+                released.into_iter().for_each(|session| self.state.release(session));
+            }
+            Err(_) => {
+                while let Some(undo) = self.undo.pop() {
+                    self.state.undo(undo);
+                }
+                // What can never be counted stays so.
+                let counted = outcomes.iter_mut().filter(|outcome| **outcome == Taken::Counted);
+                counted.for_each(|outcome| *outcome = Taken::Later);
+            }
+        }
+        if !self.records.is_empty() {
+            self.last_append_error = result.err().map(str::to_owned);
+        }
+        outcomes
+    }
+
+    /// Returns how many increments were applied; `None` if it has to wait.
+    fn take_one(&mut self, spooled: Spooled<'_>) -> Result<Option<u64>, Refused> {
+        let Spooled { session, uid, payload } = spooled;
+        if self.state.taken.contains(&session) {
+            return Ok(Some(0));
+        }
+        if self.state.taken.len() >= TAKEN_MAX {
+            return Ok(None);
+        }
+        let bad = |what: String| Refused::new(Reason::BadRequest, what);
+        let request = Request::from_payload(payload).map_err(|error| bad(error.to_string()))?;
+        let Request::Incr { atomic: true, entries, .. } = request else {
+            return Err(bad("it is no increment that is done as a whole or not at all".into()));
+        };
+        let addition = Addition { atomic: true, totals: false, entries };
+        let (_, increments) = self.apply(Peer { connection: 0, uid }, &addition)?;
+        self.write(&Record::Taken { session });
+        let undo = self.state.take(session);
+        self.undo.push(undo);
+        Ok(Some(increments))
+    }
+}
