@@ -10,6 +10,7 @@ mod folder;
 mod fsync;
 mod open;
 mod reader;
+mod reading;
 
 use std::io;
 use std::sync::Arc;
