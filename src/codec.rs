@@ -83,8 +83,8 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malfo
 pub(crate) fn decode_first<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
 ) -> Result<(T, &'a [u8]), Malformed> {
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
-        .map_err(in_words)?;
+    let (value, used) =
+        bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(in_words)?;
     Ok((value, bytes.get(used..).unwrap_or_default()))
 }
 
@@ -98,9 +98,7 @@ fn in_words(error: DecodeError) -> Malformed {
         DecodeError::UnexpectedEnd { .. } => {
             Malformed { what: "it is cut short".into(), cut_short: true }
         }
-        DecodeError::LimitExceeded => {
-            Malformed::new(format!("it is over {VALUE_BYTES_MAX} bytes"))
-        }
+        DecodeError::LimitExceeded => Malformed::new(format!("it is over {VALUE_BYTES_MAX} bytes")),
         other => Malformed::new(other.to_string()),
     }
 }

@@ -88,7 +88,9 @@ impl OpenError {
     /// What the user can do, besides having it repaired.
     pub fn remedy(&self) -> &'static str {
         match self {
-            OpenError::Io { .. } => "see that the disk and its permissions are right, and try again",
+            OpenError::Io { .. } => {
+                "see that the disk and its permissions are right, and try again"
+            }
             OpenError::NotOurs { source: HeaderError::Newer(_), .. } => NEWER,
             OpenError::NotOurs { .. } => FOREIGN,
             OpenError::Unreadable { source: ReplayError::Inconsistent(_), .. } => RESTORE,

@@ -14,7 +14,9 @@ use crate::record::block::{FileKind, HeaderError};
 
 const JOURNAL: &str = "journal.";
 const CHECKPOINT: &str = "checkpoint.";
-pub(super) const TEMPORARY: &str = ".tmp";
+const TEMPORARY: &str = ".tmp";
+/// What follows on the name of a file that a repair set aside: no start reads it.
+pub(super) const SET_ASIDE: &str = ".damaged";
 
 /// The name of a segment of the journal.
 pub(super) fn journal_name(number: u64) -> String {
@@ -97,6 +99,15 @@ impl Folder {
         self.journals.contains(&1) || self.checkpoints.range(..checkpoint).next().is_some()
     }
 
+    pub(super) fn newest_checkpoint(&self) -> Option<u64> {
+        self.checkpoints.last().copied()
+    }
+
+    /// Whether this is the name of a file that never became whole.
+    pub(super) fn is_temporary(&self, name: &str) -> bool {
+        self.temporaries.iter().any(|temporary| temporary == name)
+    }
+
     /// Leaves a checkpoint out of account.
     pub(super) fn forget_checkpoint(&mut self, number: u64) {
         self.checkpoints.remove(&number);
@@ -107,16 +118,14 @@ impl Folder {
         self.journals.range(number..).map(|&number| journal_name(number))
     }
 
-    /// The names of files that a start removes: those that never became whole, and what the newest checkpoint
-    /// makes superfluous.
+    /// The names of files that the newest checkpoint makes superfluous.
     pub(super) fn leftovers(&self) -> Vec<String> {
-        let before = self.checkpoints.last().copied().unwrap_or(0);
-        self.temporaries.iter().cloned().chain(self.superfluous(before)).collect()
+        self.superfluous(self.newest_checkpoint().unwrap_or(0)).collect()
     }
 
-    /// Removes them, and returns those that would not go, and why.
+    /// Removes these and what never became whole, and returns what would not go, and why.
     pub(super) fn remove_leftovers(&self, disk: &dyn Disk) -> Vec<(String, io::Error)> {
-        let before = self.checkpoints.last().copied().unwrap_or(0);
+        let before = self.newest_checkpoint().unwrap_or(0);
         let mut left = remove(disk, self.temporaries.iter().cloned());
         left.extend(self.remove_before(disk, before));
         left
@@ -124,8 +133,10 @@ impl Folder {
 
     /// Removes what a checkpoint of this number makes superfluous, if it is countd's.
     pub(super) fn remove_before(&self, disk: &dyn Disk, number: u64) -> Vec<(String, io::Error)> {
-        let (ours, others): (Vec<_>, Vec<_>) =
-            self.superfluous(number).map(|name| (is_ours(disk, &name), name)).partition(|(ours, _)| ours.is_ok());
+        let (ours, others): (Vec<_>, Vec<_>) = self
+            .superfluous(number)
+            .map(|name| (is_ours(disk, &name), name))
+            .partition(|(ours, _)| ours.is_ok());
         let mut left = remove(disk, ours.into_iter().map(|(_, name)| name));
         left.extend(others.into_iter().filter_map(|(ours, name)| Some((name, ours.err()?))));
         left
@@ -146,7 +157,8 @@ pub(super) fn stranger(file: Arc<dyn File>) -> io::Result<Option<HeaderError>> {
     }
 }
 
-fn is_ours(disk: &dyn Disk, name: &str) -> io::Result<()> {
+/// Refuses a file that is foreign or newer. One that is gone is no trouble.
+pub(super) fn is_ours(disk: &dyn Disk, name: &str) -> io::Result<()> {
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -161,6 +173,11 @@ fn is_ours(disk: &dyn Disk, name: &str) -> io::Result<()> {
 fn remove(disk: &dyn Disk, names: impl Iterator<Item = String>) -> Vec<(String, io::Error)> {
     let tried = names.map(|name| (remove_if_there(disk, &name), name));
     tried.filter_map(|(result, name)| Some((name, result.err()?))).collect()
+}
+
+/// Whether this is the name of a segment or a checkpoint.
+pub(super) fn is_of_journal(name: &str) -> bool {
+    number(name, JOURNAL).or(number(name, CHECKPOINT)).is_some()
 }
 
 /// The number in a name, if it is written as we write it and another can follow.

@@ -11,6 +11,8 @@ mod fsync;
 mod open;
 mod reader;
 mod reading;
+mod repair;
+mod verify;
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use error::{AppendError, OpenError};
 pub use fsync::{Fsync, UnknownFsync};
 pub use open::{Fresh, Opened};
+pub use reading::FileRead;
+pub use repair::{Loss, Plan};
+pub use verify::Verdict;
 
 use self::checkpoint::{Target, create_whole, remove_if_there};
 use self::folder::{journal_name, temporary};

@@ -137,7 +137,7 @@ impl Reading<'_> {
             last = Some(self.segment(number, is_last)?);
         }
         let Some(broken_by) = chain.broken_by else { return Ok(last) };
-        if !broken_by.ends_with(super::folder::TEMPORARY) {
+        if !folder.is_temporary(&broken_by) {
             check_ours(self.disk, &broken_by)?;
         }
         Err(OpenError::missing(&journal_name(end), &broken_by))
@@ -157,6 +157,12 @@ impl Reading<'_> {
             files: self.files,
             torn: self.torn,
         }
+    }
+
+    /// When the last block was written.
+    pub(super) fn last_ms(&self) -> u64 {
+        let last = self.files.iter().rfind(|read| read.blocks > 0);
+        last.map_or(0, |read| read.last_ms)
     }
 
     /// The header that the segment of this number must have after what was read so far.

@@ -204,7 +204,7 @@ fn a_checkpoint_with_a_flipped_bit_or_of_another_length_is_refused() {
 fn a_file_that_is_missing_is_named_with_the_one_that_needs_it() {
     for (gone, expected) in [
         ("journal.2", "journal.2 is missing, checkpoint.2 needs it"),
-        ("checkpoint.2", "journal.1 is missing, journal.3 needs it"),
+        ("checkpoint.2", "journal.1 is missing, journal.2 needs it"),
     ] {
         let disk = two_segments();
         disk.remove(gone).unwrap();
