@@ -45,6 +45,9 @@ struct Inner {
     plan: Option<Plan>,
     /// How many more bytes fit.
     space: Option<usize>,
+    reads: u64,
+    /// Which read fails.
+    fails_read: Option<u64>,
 }
 
 /// The disk.
@@ -68,6 +71,17 @@ impl FakeDisk {
     pub fn plan(&self, plan: Plan) {
         let mut inner = self.inner();
         (inner.plan, inner.operations) = (Some(plan), 0);
+    }
+
+    /// How many times it was read, listed or looked at since it was told which read fails.
+    pub fn reads(&self) -> u64 {
+        self.inner().reads
+    }
+
+    /// Lets this read fail, counting from now on.
+    pub fn fail_read(&self, at: Option<u64>) {
+        let mut inner = self.inner();
+        (inner.fails_read, inner.reads) = (at, 0);
     }
 
     /// Lets only this many more bytes be written.
@@ -138,6 +152,16 @@ impl FakeDisk {
         }
     }
 
+    fn begin_read(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        let now = inner.reads;
+        inner.reads += 1;
+        match inner.fails_read {
+            Some(at) if at == now => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(inner),
+        }
+    }
+
     fn change_name(&self, change: Change) -> io::Result<()> {
         let mut inner = self.begin()?;
         apply_name(&mut inner.names, change.clone());
@@ -178,10 +202,11 @@ fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
 
 impl Disk for FakeDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.inner().names.keys().cloned().collect())
+        Ok(self.begin_read()?.names.keys().cloned().collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        drop(self.begin_read()?);
         Ok(Arc::new(FakeFile(self.clone(), self.find(name)?)))
     }
 
@@ -232,11 +257,11 @@ impl File for FakeFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.inner().files[self.1].written.len() as u64)
+        Ok(self.0.begin_read()?.files[self.1].written.len() as u64)
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let inner = self.0.inner();
+        let inner = self.0.begin_read()?;
         let rest = inner.files[self.1].written.get(offset as usize..).unwrap_or_default();
         // As few as a disk may return.
         let count = rest.len().min(bytes.len()).min(4096);

@@ -326,6 +326,14 @@ impl Reading<'_> {
 }
 
 impl FileRead {
+    /// What kind of file it is, in a word.
+    pub fn what(&self) -> &'static str {
+        match self.kind {
+            FileKind::Journal => "segment",
+            FileKind::Checkpoint => "checkpoint",
+        }
+    }
+
     fn new(name: String, kind: FileKind, number: u64, reader: &Reader) -> FileRead {
         FileRead {
             name,
