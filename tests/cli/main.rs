@@ -12,3 +12,4 @@ mod sinks;
 mod sockets;
 mod stopping;
 mod stream;
+mod verify;
