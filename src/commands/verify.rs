@@ -11,7 +11,7 @@ use crate::commands::settings::Chosen;
 use crate::commands::words::Words;
 use crate::commands::{Invocation, TableOrJson};
 use crate::format::status::{status_json, status_table};
-use crate::journal::{FileRead, Loss, OpenError, Plan, Verdict};
+use crate::journal::{FileRead, Loss, OpenError, Repair, Verdict};
 use crate::protocol::{StatusReport, Value};
 use crate::system::clock;
 use crate::system::disk::{StateFolder, StateFolderError};
@@ -63,7 +63,7 @@ pub(super) fn run(args: &VerifyArgs, invocation: &mut Invocation<'_>) -> Result<
     let disk = folder.disk();
     let mut repaired = None;
     if args.repair
-        && let Some(plan) = Plan::of(&*disk).map_err(failed)?
+        && let Some(plan) = Repair::of(&*disk).map_err(failed)?
     {
         let kept = plan.carry_out(&*disk).map_err(failed)?;
         repaired = Some((plan.loss().clone(), kept));

@@ -22,7 +22,7 @@ pub use error::{AppendError, OpenError};
 pub use fsync::{Fsync, UnknownFsync};
 pub use open::{Fresh, Opened};
 pub use reading::FileRead;
-pub use repair::{Loss, Plan};
+pub use repair::{Loss, Repair};
 pub use verify::Verdict;
 
 use self::checkpoint::{Target, create_whole, remove_if_there};

@@ -21,7 +21,7 @@ const COPY_BYTES: usize = 256 << 10;
 
 /// What a repair is going to do.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct Repair {
     /// Checkpoints and segments that are set aside, in this order.
     aside: Vec<String>,
     /// Segments that are written anew, in the order in which they are read.
@@ -55,14 +55,14 @@ struct Rewrite {
     is_there: bool,
 }
 
-impl Plan {
+impl Repair {
     /// How this folder can be repaired; `None` if it is sound.
     ///
     /// # Errors
     /// [`OpenError`]: what no repair helps with.
-    pub fn of(disk: &dyn Disk) -> Result<Option<Plan>, OpenError> {
+    pub fn of(disk: &dyn Disk) -> Result<Option<Repair>, OpenError> {
         let mut folder = Folder::list(disk).map_err(io_error("cannot list the state folder"))?;
-        let mut plan = Plan::default();
+        let mut plan = Repair::default();
         loop {
             let mut reading = Reading::mending(disk);
             let outcome = reading.read(&folder);

@@ -4,7 +4,7 @@
 use super::error::{OpenError, io_error};
 use super::folder::{Folder, SET_ASIDE, is_of_journal, is_ours};
 use super::reading::{FileRead, Reading};
-use super::repair::{Loss, Plan};
+use super::repair::{Loss, Repair};
 use crate::disk::Disk;
 use crate::record::state::State;
 
@@ -44,7 +44,7 @@ impl Verdict {
         };
         let mut loss = None;
         if problems.iter().any(OpenError::is_damage) {
-            match Plan::of(disk) {
+            match Repair::of(disk) {
                 Ok(plan) => loss = plan.map(|plan| plan.loss().clone()),
                 Err(error) => {
                     // What stands in the way of a repair, unless it is what is wrong to begin with.

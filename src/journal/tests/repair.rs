@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Plan as Repair;
 use super::outcomes::{Outcome, grown, outcome};
 use super::*;
 
@@ -178,9 +177,12 @@ fn foreign_and_newer_files_and_those_of_another_state_are_not_touched() {
     }
 }
 
+/// What happens to a folder, and the total that a repair leaves of it.
+type Way = (fn(&FakeDisk), u64);
+
 /// Folders that are repaired in each way there is.
 fn damaged() -> Vec<(FakeDisk, u64)> {
-    let ways: [(fn(&FakeDisk), u64); 6] = [
+    let ways: [Way; 6] = [
         (|disk| disk.edit("journal.2", |bytes| bytes[60] ^= 1), 1),
         (|disk| disk.edit("journal.2", |bytes| bytes[10] ^= 1), 6),
         (
