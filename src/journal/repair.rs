@@ -130,7 +130,7 @@ impl Repair {
             check_ours(disk, name)?;
             self.loss.give_up(disk, name, 0, reading.sequence)?;
         }
-        self.aside.extend(later.into_iter().rev());
+        self.aside.extend(later);
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Repair {
             create_whole(disk, &free, |to| copy(&*file, 0, length, to)).map_err(io_error(&free))?;
             kept.push((name.clone(), free));
         }
-        // The last first: as long as one is there that does not follow, no start takes the rest for all.
+        // As long as one is there that does not follow, no start takes the rest for all.
         for name in &self.aside {
             let free = free_name(name, &mut names);
             let renamed = disk.rename(name, &free).and_then(|()| disk.sync_folder());

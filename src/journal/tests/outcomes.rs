@@ -237,6 +237,14 @@ fn a_segment_missing_between_others_is_refused() {
     assert!(error.to_string().starts_with("journal.2 is missing, journal.3 needs it"), "{error}");
 }
 
+/// The other limit: nothing names the last segment before the checkpoint that goes with it does.
+#[test]
+fn that_a_whole_last_segment_is_gone_cannot_be_told_before_its_checkpoint_is_there() {
+    let (disk, _) = grown();
+    disk.remove("journal.3").unwrap();
+    let Outcome::Started { total: 3, cut: false } = outcome(&disk) else { panic!() };
+}
+
 #[test]
 fn what_never_became_whole_is_removed_whatever_is_in_it() {
     let (disk, _) = grown();
