@@ -34,6 +34,7 @@ complete -c countd -n "__fish_countd_needs_command" -f -a "get" -d 'Prints a cou
 complete -c countd -n "__fish_countd_needs_command" -f -a "delete" -d 'Forgets counters, and prints `NAME TOTAL` of each as it was. What they gained since the last flush is still reported. Needs root or the daemon\'s own user'
 complete -c countd -n "__fish_countd_needs_command" -f -a "flush" -d 'Writes the reports now, without waiting for the flush interval, and returns when every sink has its report. Needs root or the daemon\'s own user'
 complete -c countd -n "__fish_countd_needs_command" -f -a "status" -d 'Shows the daemon\'s health in numbers, problems first'
+complete -c countd -n "__fish_countd_needs_command" -f -a "verify" -d 'Reads a state folder without a daemon, and says what is in it and whether it is sound: whether `countd serve` would start from it'
 complete -c countd -n "__fish_countd_needs_command" -f -a "completions" -d 'Prints a script that teaches a shell to complete countd\'s commands and options'
 complete -c countd -n "__fish_countd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c countd -n "__fish_countd_using_subcommand serve" -l socket -d 'The daemon\'s socket' -r -F
@@ -103,17 +104,23 @@ complete -c countd -n "__fish_countd_using_subcommand status" -l format -d 'tabl
 json\t''"
 complete -c countd -n "__fish_countd_using_subcommand status" -l timeout -d 'How long to wait for an answer, such as 2s or 500ms [default: 2s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand status" -s h -l help -d 'Print help'
+complete -c countd -n "__fish_countd_using_subcommand verify" -l socket -d 'The daemon\'s socket' -r -F
+complete -c countd -n "__fish_countd_using_subcommand verify" -l format -d 'table or json (one object)' -r -f -a "table\t''
+json\t''"
+complete -c countd -n "__fish_countd_using_subcommand verify" -l repair -d 'Cut a damaged journal at its last good record. The original is kept beside it'
+complete -c countd -n "__fish_countd_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand completions" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "serve" -d 'Keep the counters: the daemon'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "incr" -d 'Add to counters, exactly once'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "dump" -d 'Show counters'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "get" -d 'Print one number'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "delete" -d 'Forget counters'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "flush" -d 'Write the reports now'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "status" -d 'Show the daemon\'s health'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "serve" -d 'Keep the counters: the daemon'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "incr" -d 'Add to counters, exactly once'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "dump" -d 'Show counters'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "get" -d 'Print one number'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "delete" -d 'Forget counters'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "flush" -d 'Write the reports now'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "status" -d 'Show the daemon\'s health'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "verify" -d 'Check a state folder without a daemon'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c countd -n "__fish_countd_using_subcommand serve" -f
 complete -c countd -n "__fish_countd_using_subcommand incr" -f
 complete -c countd -n "__fish_countd_using_subcommand dump" -f
@@ -121,4 +128,5 @@ complete -c countd -n "__fish_countd_using_subcommand get" -f
 complete -c countd -n "__fish_countd_using_subcommand delete" -f
 complete -c countd -n "__fish_countd_using_subcommand flush" -f
 complete -c countd -n "__fish_countd_using_subcommand status" -f
+complete -c countd -n "__fish_countd_using_subcommand verify" -f -a "(__fish_complete_directories)"
 complete -c countd -n "__fish_countd_using_subcommand completions" -f -a "bash zsh fish"

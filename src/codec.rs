@@ -28,6 +28,18 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     what: String,
+    cut_short: bool,
+}
+
+impl Malformed {
+    /// Whether more bytes might have made it a value.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
+    fn new(what: impl Into<String>) -> Malformed {
+        Malformed { what: what.into(), cut_short: false }
+    }
 }
 
 impl fmt::Display for Malformed {
@@ -46,7 +58,7 @@ pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), M
     let before = out.len();
     bincode::serde::encode_into_writer(value, Appender(out), CONFIG).map_err(|error| {
         out.truncate(before);
-        Malformed { what: error.to_string() }
+        Malformed::new(error.to_string())
     })
 }
 
@@ -60,7 +72,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malfo
     if rest.is_empty() {
         Ok(value)
     } else {
-        Err(Malformed { what: format!("{} bytes left over", rest.len()) })
+        Err(Malformed::new(format!("{} bytes left over", rest.len())))
     }
 }
 
@@ -71,8 +83,8 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malfo
 pub(crate) fn decode_first<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
 ) -> Result<(T, &'a [u8]), Malformed> {
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
-        .map_err(|error| Malformed { what: in_words(error) })?;
+    let (value, used) =
+        bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(in_words)?;
     Ok((value, bytes.get(used..).unwrap_or_default()))
 }
 
@@ -80,12 +92,14 @@ pub(crate) fn decode_first<'a, T: Deserialize<'a>>(
     clippy::wildcard_enum_match_arm,
     reason = "the codec's own enum, and its words do for the rest"
 )]
-fn in_words(error: DecodeError) -> String {
+fn in_words(error: DecodeError) -> Malformed {
     match error {
-        DecodeError::OtherString(what) => what,
-        DecodeError::UnexpectedEnd { .. } => "it is cut short".into(),
-        DecodeError::LimitExceeded => format!("it is over {VALUE_BYTES_MAX} bytes"),
-        other => other.to_string(),
+        DecodeError::OtherString(what) => Malformed::new(what),
+        DecodeError::UnexpectedEnd { .. } => {
+            Malformed { what: "it is cut short".into(), cut_short: true }
+        }
+        DecodeError::LimitExceeded => Malformed::new(format!("it is over {VALUE_BYTES_MAX} bytes")),
+        other => Malformed::new(other.to_string()),
     }
 }
 

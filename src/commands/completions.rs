@@ -1,6 +1,6 @@
 //! `countd completions`: a script that teaches a shell to complete countd's commands and options.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::commands::Invocation;
@@ -50,7 +50,7 @@ pub(super) fn run(
 }
 
 /// Fish offers names of files where nothing else is said, and the generator says nothing of arguments that
-/// are no options. None of ours is a file.
+/// are no options. None of ours is a file; some are folders.
 fn put_arguments_for_fish(countd: &clap::Command, script: &mut Vec<u8>) {
     for command in countd.get_subcommands().filter(|command| command.get_name() != "help") {
         let values = command.get_positionals().filter_map(|arg| {
@@ -63,6 +63,9 @@ fn put_arguments_for_fish(countd: &clap::Command, script: &mut Vec<u8>) {
         );
         for values in values {
             line.push_str(&format!(" -a \"{values}\""));
+        }
+        if command.get_positionals().any(|arg| arg.get_value_hint() == ValueHint::DirPath) {
+            line.push_str(" -a \"(__fish_complete_directories)\"");
         }
         line.push('\n');
         script.extend_from_slice(line.as_bytes());

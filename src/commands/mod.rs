@@ -13,10 +13,12 @@ mod selection;
 pub mod serve;
 pub mod settings;
 pub mod status;
+pub mod verify;
 mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -52,6 +54,9 @@ pub enum Command {
     /// Show the daemon's health
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
+    /// Check a state folder without a daemon
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Print a completion script for a shell
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),
@@ -82,6 +87,25 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// The longest timeout that makes sense.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// How facts are shown: to a person, or to a program.
+#[derive(Clone, Copy)]
+enum TableOrJson {
+    Table,
+    Json,
+}
+
+impl FromStr for TableOrJson {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<TableOrJson, String> {
+        match word {
+            "table" => Ok(TableOrJson::Table),
+            "json" => Ok(TableOrJson::Json),
+            _ => Err(format!("\"{}\" is not one of table, json", word.escape_debug())),
+        }
+    }
+}
+
 impl Command {
     /// Does it, and returns the exit status. `countd` is the whole command line, for completions.
     ///
@@ -101,6 +125,7 @@ impl Command {
             Command::Delete(args) => delete::run(&args, invocation),
             Command::Flush(args) => flush::run(&args, invocation),
             Command::Status(args) => status::run(&args, invocation),
+            Command::Verify(args) => verify::run(&args, invocation),
             Command::Completions(args) => completions::run(&args, invocation, countd()),
         }?;
         invocation.out.flush().map_err(Failure::Output)?;

@@ -8,7 +8,7 @@ use crate::client::ClientError;
 use crate::commands::exit::{DONE, Failure, REFUSED};
 use crate::commands::settings::Chosen;
 use crate::commands::words::Words;
-use crate::commands::{Invocation, TIMEOUT, TIMEOUT_MAX, TIMEOUT_MIN};
+use crate::commands::{Invocation, TIMEOUT, TIMEOUT_MAX, TIMEOUT_MIN, TableOrJson};
 use crate::format::status::{status_json, status_table};
 use crate::protocol::StatusReport;
 use crate::system::clock;
@@ -47,23 +47,14 @@ pub struct StatusArgs {
     timeout: Option<String>,
 }
 
-#[derive(Clone, Copy)]
-enum StatusFormat {
-    Table,
-    Json,
-}
-
 pub(super) fn run(args: &StatusArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
-    let format = Chosen::on_command_line("--format", &args.format).parse(|word| match word {
-        "table" => Ok(StatusFormat::Table),
-        "json" => Ok(StatusFormat::Json),
-        _ => Err(format!("\"{}\" is not one of table, json", word.escape_debug())),
-    })?;
+    let format: TableOrJson =
+        Chosen::on_command_line("--format", &args.format).parse(str::parse)?;
     let report = ask(args, invocation)?;
     let mut text = Vec::new();
     match format {
-        StatusFormat::Table => status_table(&report, clock::now().wall_ms, &mut text),
-        StatusFormat::Json => status_json(&report, &mut text),
+        TableOrJson::Table => status_table(&report, clock::now().wall_ms, &mut text),
+        TableOrJson::Json => status_json(&report, &mut text),
     }
     invocation.put(&text)?;
     Ok(if report.problems.is_empty() { DONE } else { REFUSED })

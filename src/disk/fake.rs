@@ -50,6 +50,9 @@ struct Inner {
     plan: Option<Plan>,
     /// How many more bytes fit.
     space: Option<usize>,
+    reads: u64,
+    /// Which read fails.
+    fails_read: Option<u64>,
 }
 
 /// The disk, and which folder of it: a prefix of names.
@@ -82,6 +85,17 @@ impl FakeDisk {
     pub fn plan(&self, plan: Plan) {
         let mut inner = self.inner();
         (inner.plan, inner.operations) = (Some(plan), 0);
+    }
+
+    /// How many times it was read, listed or looked at since it was told which read fails.
+    pub fn reads(&self) -> u64 {
+        self.inner().reads
+    }
+
+    /// Lets this read fail, counting from now on.
+    pub fn fail_read(&self, at: Option<u64>) {
+        let mut inner = self.inner();
+        (inner.fails_read, inner.reads) = (at, 0);
     }
 
     /// Lets only this many more bytes be written.
@@ -148,6 +162,16 @@ impl FakeDisk {
         match inner.plan {
             Some(Plan::FailAt(at)) if at == now => Err(io::Error::other("failed as planned")),
             Some(Plan::StopAt(at)) if at <= now => Err(io::Error::other("dead")),
+            _ => Ok(inner),
+        }
+    }
+
+    fn begin_read(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        let now = inner.reads;
+        inner.reads += 1;
+        match inner.fails_read {
+            Some(at) if at == now => Err(io::Error::from_raw_os_error(5)),
             _ => Ok(inner),
         }
     }
@@ -232,12 +256,13 @@ impl Inner {
 
 impl Disk for FakeDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let inner = self.inner();
+        let inner = self.begin_read()?;
         let names = inner.names.keys().filter(|name| folder_of(name) == self.1);
         Ok(names.map(|name| name[self.1.len()..].to_owned()).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        drop(self.begin_read()?);
         Ok(Arc::new(FakeFile(self.clone(), self.find(name)?)))
     }
 
@@ -287,11 +312,11 @@ impl File for FakeFile {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.inner().files[self.1].written.len() as u64)
+        Ok(self.0.begin_read()?.files[self.1].written.len() as u64)
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let inner = self.0.inner();
+        let inner = self.0.begin_read()?;
         let rest = inner.files[self.1].written.get(offset as usize..).unwrap_or_default();
         // As few as a disk may return.
         let count = rest.len().min(bytes.len()).min(4096);

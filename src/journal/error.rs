@@ -66,34 +66,70 @@ impl OpenError {
     pub(super) fn damaged(file: &str, offset: u64, what: impl Into<String>) -> OpenError {
         OpenError::Damaged { file: file.into(), offset, what: what.into() }
     }
-}
 
-/// What to do when files are not what they were.
-const RESTORE: &str = "nothing was changed; put all files of the state folder back from one backup, or \
-                       move them all away to start from zero";
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What is wrong and where, without what to do.
+    pub fn what(&self) -> String {
         match self {
-            OpenError::Io { what, source } => write!(f, "{what}: {source}"),
+            OpenError::Io { what, source } => format!("{what}: {source}"),
             OpenError::Missing { file, needed_by } => {
-                write!(f, "{file} is missing, {needed_by} needs it: {RESTORE}")
+                format!("{file} is missing, {needed_by} needs it")
             }
-            OpenError::NotOurs { file, source: HeaderError::Newer(version) } => write!(
-                f,
-                "{file}: {}: start the newer countd that wrote version {version}",
-                HeaderError::Newer(*version)
-            ),
-            OpenError::NotOurs { file, source } => write!(f, "{file}: {source}: {RESTORE}"),
-            OpenError::Mixed { file, what } => write!(f, "{file}: {what}: {RESTORE}"),
+            OpenError::NotOurs { file, source } => format!("{file}: {source}"),
+            OpenError::Mixed { file, what } => format!("{file}: {what}"),
             OpenError::Damaged { file, offset, what } => {
-                write!(f, "{file}: damaged at offset {offset}: {what}: {RESTORE}")
+                format!("{file}: damaged at offset {offset}: {what}")
             }
             OpenError::Unreadable { file, offset, source } => {
-                write!(f, "{file}: block at offset {offset}: {source}: {RESTORE}")
+                format!("{file}: block at offset {offset}: {source}")
             }
         }
     }
+
+    /// What the user can do, besides having it repaired.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            OpenError::Io { .. } => {
+                "see that the disk and its permissions are right, and try again"
+            }
+            OpenError::NotOurs { source: HeaderError::Newer(_), .. } => NEWER,
+            OpenError::NotOurs { .. } => FOREIGN,
+            OpenError::Unreadable { source: ReplayError::Inconsistent(_), .. } => RESTORE,
+            OpenError::Unreadable { .. } => NEWER,
+            OpenError::Missing { .. } | OpenError::Mixed { .. } | OpenError::Damaged { .. } => {
+                RESTORE
+            }
+        }
+    }
+
+    /// Whether what is there is wrong, and not only out of reach.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, OpenError::Io { .. })
+    }
+}
+
+const RESTORE: &str = "put all files of the folder back from one copy, or move them all away to start \
+                       from zero";
+const FOREIGN: &str = "if somebody put it there, move it away; if countd wrote it, put all files of the \
+                       folder back from one copy";
+const NEWER: &str = "start the newer countd that wrote it";
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
+        match self {
+            OpenError::Io { .. } => Ok(()),
+            OpenError::NotOurs { .. } | OpenError::Unreadable { .. } => {
+                write!(f, ": {}", self.remedy())
+            }
+            OpenError::Missing { .. } | OpenError::Mixed { .. } | OpenError::Damaged { .. } => {
+                write!(f, ": countd verify says what is left; {}", self.remedy())
+            }
+        }
+    }
+}
+
+pub(super) fn io_error(what: &str) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::Io { what: what.into(), source }
 }
 
 impl std::error::Error for OpenError {

@@ -10,6 +10,9 @@ mod folder;
 mod fsync;
 mod open;
 mod reader;
+mod reading;
+mod repair;
+mod verify;
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +21,9 @@ pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use error::{AppendError, OpenError};
 pub use fsync::{Fsync, UnknownFsync};
 pub use open::{Fresh, Opened};
+pub use reading::FileRead;
+pub use repair::{Loss, Repair};
+pub use verify::Verdict;
 
 use self::checkpoint::{Target, create_whole, remove_if_there};
 use self::folder::{journal_name, temporary};

@@ -13,6 +13,8 @@ use crate::record::block::{
 
 /// Bytes read at a time, unless a block is longer.
 const READ_BYTES: usize = 256 << 10;
+/// Bytes searched for a header at a time: less than is read at a time, so that the next search is in memory.
+const HEADER_SEARCH_BYTES: usize = 32 << 10;
 /// What [`BlockHeader`] begins with.
 const MAGIC_BYTES: usize = 4;
 
@@ -97,22 +99,46 @@ impl Reader {
     /// How much of the file was known to be synced, by the headers of blocks found anywhere from `damage` on,
     /// where block number `sequence` should have begun. A header counts only if that many blocks fit between.
     pub(super) fn synced_beyond(&mut self, damage: u64, sequence: u64) -> io::Result<u64> {
-        let mut highest = 0;
-        let mut offset = damage;
+        let (mut highest, mut from) = (0, damage);
+        while let Some((at, header)) = self.next_header(from)? {
+            if header.synced <= at && fits_between(damage, sequence, at, header.sequence) {
+                highest = highest.max(header.synced);
+            }
+            from = at.saturating_add(1);
+        }
+        Ok(highest)
+    }
+
+    /// What is still whole from `damage` on, of blocks with this number and higher ones: how many blocks, and
+    /// when the last of them was written.
+    pub(super) fn whole_beyond(&mut self, damage: u64, sequence: u64) -> io::Result<(u64, u64)> {
+        let (mut blocks, mut last_ms, mut from) = (0_u64, 0, damage);
+        let mut sequence = sequence;
+        while let Some((at, header)) = self.next_header(from)? {
+            from = at.saturating_add(1);
+            if header.sequence >= sequence
+                && let Found::Block(header, _, next) = self.block(at, None)?
+            {
+                blocks = blocks.saturating_add(1);
+                last_ms = header.wall_ms;
+                (sequence, from) = (header.sequence.saturating_add(1), next);
+            }
+        }
+        Ok((blocks, last_ms))
+    }
+
+    /// The first header of a block that passes its checksum at `from` or later, and where it is.
+    fn next_header(&mut self, from: u64) -> io::Result<Option<(u64, BlockHeader)>> {
+        let mut offset = from;
         while offset < self.length {
-            let chunk = self.up_to(offset, READ_BYTES)?;
-            let known = chunk.len();
-            let mut skip = 0;
+            let chunk = self.up_to(offset, HEADER_SEARCH_BYTES)?;
+            let (known, mut skip) = (chunk.len(), 0);
             while let Some(candidate) = next_magic(chunk, skip) {
-                let at = offset.saturating_add(bytes_of(candidate));
                 let Some(bytes) = chunk.get(candidate..).and_then(|rest| rest.first_chunk()) else {
                     break;
                 };
-                if let Some(header) = BlockHeader::from_bytes(bytes)
-                    && header.synced <= at
-                    && fits_between(damage, sequence, at, header.sequence)
-                {
-                    highest = highest.max(header.synced);
+                if let Some(header) = BlockHeader::from_bytes(bytes) {
+                    return Ok(Some((offset.saturating_add(bytes_of(candidate)), header)));
                 }
                 skip = candidate.saturating_add(1);
             }
@@ -120,7 +146,7 @@ impl Reader {
             let step = known.saturating_sub(BLOCK_HEADER_BYTES.saturating_sub(1)).max(1);
             offset = offset.saturating_add(bytes_of(step));
         }
-        Ok(highest)
+        Ok(None)
     }
 
     /// `count` bytes from `offset`, or as many as the file has.

@@ -3,6 +3,8 @@
 
 mod crash;
 mod damage;
+mod outcomes;
+mod repair;
 
 use super::*;
 use crate::disk::fake::{FakeDisk, Plan};

@@ -219,8 +219,17 @@ impl Record<'_> {
     }
 }
 
+/// Why the next record of a payload cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordError {
+    /// It is of a kind that this version does not know.
+    Newer(u32),
+    /// Its bytes are none of its kind.
+    Malformed(Malformed),
+}
+
 /// Reads the records of a block's payload, one by one.
-pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record<'_>, Malformed>> {
+pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record<'_>, RecordError>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -231,12 +240,21 @@ pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record<'_>, Malfor
                 rest = after;
                 Some(Ok(record))
             }
-            Err(error) => {
-                rest = &[];
-                Some(Err(error))
-            }
+            Err(error) => Some(Err(match unknown_kind(std::mem::take(&mut rest)) {
+                Some(kind) => RecordError::Newer(kind),
+                None => RecordError::Malformed(error),
+            })),
         }
     })
+}
+
+/// The kind of the record that these bytes begin with, if this version knows none of that number. A kind that
+/// it does know wants more bytes than its own number.
+fn unknown_kind(bytes: &[u8]) -> Option<u32> {
+    let (kind, after) = codec::decode_first::<u32>(bytes).ok()?;
+    let alone = bytes.get(..bytes.len().checked_sub(after.len())?)?;
+    let error = codec::decode_first::<Record<'_>>(alone).err()?;
+    (!error.is_cut_short()).then_some(kind)
 }
 
 #[cfg(test)]

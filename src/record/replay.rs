@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::state::{OpenWindow, Retired, State};
-use super::{KIND_COUNTER, Record, records};
+use super::{KIND_COUNTER, Record, RecordError, records};
 use crate::codec::Malformed;
 use crate::counter::name::NAME_BYTES_MAX;
 use crate::counter::table::{Definition, Slot, Values};
@@ -17,8 +17,10 @@ use crate::window::Moment;
 /// Why a block cannot be replayed although its checksum is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayError {
-    /// A record that cannot be read; it may be of a newer version.
+    /// A record that cannot be read.
     Malformed(Malformed),
+    /// A record of a kind this version does not know.
+    NewerRecord(u32),
     /// A counter of a kind this version does not know.
     NewerKind(u8),
     /// A record speaks of what is not there.
@@ -31,6 +33,9 @@ impl fmt::Display for ReplayError {
             ReplayError::Malformed(error) => {
                 write!(f, "a record cannot be read ({error}); it may be from a newer countd")
             }
+            ReplayError::NewerRecord(kind) => {
+                write!(f, "a record is of kind {kind}, which only a newer countd knows")
+            }
             ReplayError::NewerKind(kind) => {
                 write!(f, "a counter is of kind {kind}, which only a newer countd knows")
             }
@@ -40,6 +45,15 @@ impl fmt::Display for ReplayError {
 }
 
 impl std::error::Error for ReplayError {}
+
+impl From<RecordError> for ReplayError {
+    fn from(error: RecordError) -> ReplayError {
+        match error {
+            RecordError::Newer(kind) => ReplayError::NewerRecord(kind),
+            RecordError::Malformed(error) => ReplayError::Malformed(error),
+        }
+    }
+}
 
 fn inconsistent(what: impl fmt::Display) -> ReplayError {
     ReplayError::Inconsistent(what.to_string())
@@ -67,7 +81,7 @@ impl Replay {
     /// [`ReplayError`] for a block no countd of this version can have written.
     pub fn block(&mut self, payload: &[u8], wall_ms: u64) -> Result<(), ReplayError> {
         for record in records(payload) {
-            self.apply(record.map_err(ReplayError::Malformed)?, wall_ms)?;
+            self.apply(record?, wall_ms)?;
         }
         Ok(())
     }
@@ -75,6 +89,11 @@ impl Replay {
     /// Whether a checkpoint's end was reached, with all its records before it.
     pub fn checkpoint_ended(&self) -> bool {
         self.ended
+    }
+
+    /// How many records were applied.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     /// The state that was restored.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::retry_on_intr;
 
 use crate::disk::{Disk, File, Identity};
@@ -23,6 +23,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct FolderDisk {
     folder: OwnedFd,
+    /// Files are opened to be read only, and nothing is changed.
+    read_only: bool,
 }
 
 impl FolderDisk {
@@ -33,19 +35,48 @@ impl FolderDisk {
     pub fn open(path: &Path) -> io::Result<FolderDisk> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?;
-        Ok(FolderDisk { folder })
+        Ok(FolderDisk { folder, read_only: false })
+    }
+
+    /// Opens a folder that is there to look at it: also one that nobody may write to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_read_only(path: &Path) -> io::Result<FolderDisk> {
+        Ok(FolderDisk { read_only: true, ..FolderDisk::open(path)? })
     }
 
     /// Never follows a symbolic link and never waits for the other end of a named pipe.
     fn open_file(&self, name: &str, flags: OFlags, mode: u32) -> io::Result<std::fs::File> {
-        let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let access = if self.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+        let flags = flags | access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::from_raw_mode(mode);
         let file = retry_on_intr(|| rustix::fs::openat(&self.folder, name, flags, mode))?;
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        if kind != FileType::RegularFile {
+        let found = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
+        if flags.contains(OFlags::CREATE) && rustix::process::geteuid().is_root() {
+            self.give_to_owner_of_folder(&file, found.st_uid)?;
+        }
         Ok(file.into())
+    }
+
+    /// What root makes in the folder of another user is for that user's daemon.
+    fn give_to_owner_of_folder(&self, file: &OwnedFd, owner: u32) -> io::Result<()> {
+        let folder = rustix::fs::fstat(&self.folder)?;
+        if folder.st_uid != owner {
+            let (uid, gid) = (Uid::from_raw(folder.st_uid), Gid::from_raw(folder.st_gid));
+            rustix::fs::fchown(file, Some(uid), Some(gid))?;
+        }
+        Ok(())
+    }
+
+    fn writable(&self) -> io::Result<&OwnedFd> {
+        match self.read_only {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false => Ok(&self.folder),
+        }
     }
 
     fn journal_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
@@ -72,15 +103,18 @@ impl Disk for FolderDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.writable()?;
         self.journal_file(name, OFlags::CREATE | OFlags::EXCL)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::renameat(&self.folder, from, &self.folder, to))?)
+        let folder = self.writable()?;
+        Ok(retry_on_intr(|| rustix::fs::renameat(folder, from, folder, to))?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()))?)
+        let folder = self.writable()?;
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))?)
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -230,7 +264,7 @@ pub struct StateFolder {
     path: PathBuf,
     disk: Arc<FolderDisk>,
     /// Open for the sake of its lock, which the kernel gives back however the process ends.
-    _lock: std::fs::File,
+    _lock: Option<std::fs::File>,
 }
 
 impl StateFolder {
@@ -243,6 +277,17 @@ impl StateFolder {
             move |source: io::Error| StateFolderError::Io { path: path.into(), doing, source }
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create"))?;
+        StateFolder::open_existing(path)
+    }
+
+    /// Takes a folder into possession that is there.
+    ///
+    /// # Errors
+    /// As [`StateFolder::open`].
+    pub fn open_existing(path: &Path) -> Result<StateFolder, StateFolderError> {
+        let io = |doing| {
+            move |source: io::Error| StateFolderError::Io { path: path.into(), doing, source }
+        };
         let disk = FolderDisk::open(path).map_err(io("open"))?;
         let lock = disk.open_file(LOCK, OFlags::CREATE, 0o600).map_err(io("lock"))?;
         match lock.try_lock() {
@@ -257,6 +302,31 @@ impl StateFolder {
         if disk.list().map_err(io("read"))?.iter().all(|name| name == LOCK) {
             retry_on_intr(|| rustix::fs::syncfs(&disk.folder))
                 .map_err(|error| io("sync")(error.into()))?;
+        }
+        Ok(StateFolder { path: path.into(), disk: Arc::new(disk), _lock: Some(lock) })
+    }
+
+    /// Opens a folder to look at it, and keeps daemons out meanwhile; others may look, too. Nothing is made or
+    /// changed, so a folder without a lock file has none: no daemon has ever owned it under this path.
+    ///
+    /// # Errors
+    /// [`StateFolderError`]: a daemon has it, or the system refuses.
+    pub fn look_at(path: &Path) -> Result<StateFolder, StateFolderError> {
+        let io = |doing| {
+            move |source: io::Error| StateFolderError::Io { path: path.into(), doing, source }
+        };
+        let disk = FolderDisk::open_read_only(path).map_err(io("open"))?;
+        let lock = match disk.open_file(LOCK, OFlags::empty(), 0) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(io("look at the lock of")(source)),
+        };
+        match lock.as_ref().map(std::fs::File::try_lock_shared) {
+            None | Some(Ok(())) => {}
+            Some(Err(TryLockError::WouldBlock)) => {
+                return Err(StateFolderError::Owned { path: path.into() });
+            }
+            Some(Err(TryLockError::Error(source))) => return Err(io("lock")(source)),
         }
         Ok(StateFolder { path: path.into(), disk: Arc::new(disk), _lock: lock })
     }

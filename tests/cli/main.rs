@@ -17,3 +17,4 @@ mod stopping;
 mod storm;
 mod stream;
 mod syscalls;
+mod verify;

@@ -65,6 +65,8 @@ impl Shell {
                     "source '{script}'; complete -p countd >/dev/null; COMP_WORDS=(countd {}); \
                      COMP_CWORD={}; folders=; compopt() {{ case $2 in plusdirs) folders=1; esac; }}; \
                      _countd countd '{}' '{}'; \
+                     [ -n \"${{COMPREPLY[*]}}\" ] || [[ $(complete -p countd) != *'-o default'* ]] || \
+                     COMPREPLY=($(compgen -f -- \"${{COMP_WORDS[COMP_CWORD]}}\")); \
                      [ -z \"$folders\" ] || COMPREPLY+=($(compgen -d -- \"${{COMP_WORDS[COMP_CWORD]}}\")); \
                      printf '%s\\n' \"${{COMPREPLY[@]}}\"",
                     words.join(" "),
@@ -130,6 +132,7 @@ fn tab_offers_the_words_an_option_takes() {
     tab(&["serve", "--fsync", ""], &["always", "everysec", "no"], &[]);
     tab(&["serve", "--idle", ""], &["omit", "zero"], &[]);
     tab(&["status", "--format", ""], &["table", "json"], &["csv"]);
+    tab(&["verify", "--format", ""], &["table", "json"], &["csv"]);
     tab(&["completions", ""], &["bash", "zsh", "fish"], &[]);
 }
 
@@ -148,10 +151,12 @@ fn tab_offers_paths_where_a_path_is_wanted() {
     }
     let folder = repository("sr");
     let folder = folder.to_str().unwrap();
-    for shell in Shell::ALL {
-        let Some(offers) = shell.offers(&["serve", "--state-dir", folder]) else { continue };
-        let offered = offers.iter().any(|offer| offer.trim_end_matches('/').ends_with("src"));
-        assert!(offered, "{shell:?}: {offers:?}");
+    for line in [&["serve", "--state-dir", folder][..], &["verify", folder]] {
+        for shell in Shell::ALL {
+            let Some(offers) = shell.offers(line) else { continue };
+            let offered = offers.iter().any(|offer| offer.trim_end_matches('/').ends_with("src"));
+            assert!(offered, "{shell:?} {line:?}: {offers:?}");
+        }
     }
 }
 
@@ -179,6 +184,13 @@ fn the_program_takes_every_word_that_is_offered() {
                 (Some("status"), "format") => words.for_each(|word| {
                     let home = Home::new();
                     home.run(&["status", "--format", &word]).refused(3, &["no daemon"]);
+                }),
+                (Some("verify"), "format") => words.for_each(|word| {
+                    let home = Home::new();
+                    std::fs::create_dir(home.state()).unwrap();
+                    let state = home.state();
+                    let ran = home.run(&["verify", "--format", &word, state.to_str().unwrap()]);
+                    assert!(ran.stdout.contains("empty"), "{ran:?}");
                 }),
                 (Some("completions"), "shell") => words.for_each(|word| {
                     Home::new().ok(&["completions", &word]);

@@ -74,6 +74,9 @@ fn every_page_has_its_sections() {
             Some("serve") => wanted.extend(["SIGNALS", "DURABILITY", "FORMATS"]),
             Some("dump") => wanted.push("FORMATS"),
             Some("status") => wanted.push("STATUS"),
+            Some("verify") => {
+                wanted.extend(["REPAIR", "DAMAGE", "CONTENTS", "ENVIRONMENT", "FILES"])
+            }
             Some(_) => {}
         }
         for heading in wanted {
@@ -97,6 +100,7 @@ fn every_variable_is_in_the_environment_section_of_the_commands_that_read_it() {
             let has = page.arguments().any(|arg| arg.get_long() == Some(&option));
             let reads = match page.subcommand.as_deref() {
                 Some("serve" | "incr") => has,
+                Some("verify") => variable == "COUNTD_STATE_DIR",
                 Some(_) | None => variable == "COUNTD_SOCKET",
             };
             assert_eq!(is_there, reads, "{}: {variable}", page.name());
@@ -165,6 +169,48 @@ fn every_key_that_a_daemon_prints_is_explained_and_no_other() {
     }
     for wanted in ["last_fsync", "sink_N_last_error", "sink_N_last_success", "last_flush_took"] {
         assert!(printed.contains(wanted), "{wanted} in {printed:?}");
+    }
+}
+
+/// The keys of a verdict, with numbers as `N`.
+fn verdict_keys(home: &Home, arguments: &[&str]) -> BTreeSet<String> {
+    let state = home.state();
+    let ran =
+        home.run(&[&["verify", "--format", "json", state.to_str().unwrap()], arguments].concat());
+    let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let numbered = |part: &str| match part.parse::<u64>() {
+        Ok(_) => "N".to_owned(),
+        Err(_) => part.to_owned(),
+    };
+    let key = |key: &String| key.split('_').map(numbered).collect::<Vec<_>>().join("_");
+    verdict.as_object().unwrap().keys().map(key).collect()
+}
+
+#[test]
+fn every_key_of_a_verdict_is_explained_and_no_other() {
+    let home = Home::new();
+    let daemon = home.serve(&["--fsync", "always"]);
+    for _ in 0..9 {
+        home.ok(&["incr", "a"]);
+    }
+    daemon.kill();
+    let journal = home.state().join("journal.1");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let mut printed = verdict_keys(&home, &[]);
+    printed.remove("problems");
+    let text = page("verify").render();
+    let text = section(&text, "CONTENTS").unwrap();
+    assert!(!printed.contains("kept_N"), "{printed:?}");
+    for key in &printed {
+        assert!(explains(text, key), "{key}");
+    }
+    printed.extend(verdict_keys(&home, &["--repair"]));
+    for line in text.lines().collect::<Vec<_>>().windows(2).filter(|pair| pair[0] == ".TP") {
+        let key = line[1].trim_start_matches(".B ");
+        assert!(printed.contains(key), "{key} is explained, and no verdict has it: {printed:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::record::block::BLOCK_HEADER_BYTES;
 
 /// A segment of whole blocks, with the offset at which each ends and the total it leads to.
-fn counted(disk: &FakeDisk, adds: u64) -> (Daemon, Vec<(usize, u64)>) {
+pub(super) fn counted(disk: &FakeDisk, adds: u64) -> (Daemon, Vec<(usize, u64)>) {
     let mut daemon = Daemon::start(disk).unwrap();
     let mut ends = vec![(daemon.journal.bytes() as usize, 0)];
     for total in 1..=adds {
@@ -14,7 +14,7 @@ fn counted(disk: &FakeDisk, adds: u64) -> (Daemon, Vec<(usize, u64)>) {
     (daemon, ends)
 }
 
-fn refusal(disk: &FakeDisk) -> OpenError {
+pub(super) fn refusal(disk: &FakeDisk) -> OpenError {
     let before: Vec<_> =
         names(disk).into_iter().map(|name| (disk.edit(&name, |b| b.clone()), name)).collect();
     let error = open(disk).unwrap_err();
@@ -204,7 +204,7 @@ fn a_checkpoint_with_a_flipped_bit_or_of_another_length_is_refused() {
 fn a_file_that_is_missing_is_named_with_the_one_that_needs_it() {
     for (gone, expected) in [
         ("journal.2", "journal.2 is missing, checkpoint.2 needs it"),
-        ("checkpoint.2", "journal.1 is missing, journal.3 needs it"),
+        ("checkpoint.2", "journal.1 is missing, journal.2 needs it"),
     ] {
         let disk = two_segments();
         disk.remove(gone).unwrap();
@@ -273,11 +273,15 @@ fn foreign_and_newer_files_are_refused_as_what_they_are() {
 fn leftovers_are_removed_and_what_is_not_ours_stays() {
     let disk = two_segments();
     let others = ["checkpoint.02", "journal.1.bak", "journal.x", "lock", "notes.tmp"];
-    for name in others.iter().chain(&["checkpoint.3.tmp", "journal.4.tmp", "journal.1"]) {
+    for name in others.iter().chain(&["checkpoint.3.tmp", "journal.4.tmp", "checkpoint.1"]) {
         disk.put(name, b"anything");
     }
-    assert_eq!(Daemon::start(&disk).unwrap().total(), 3);
-    let mut expected = [&others[..], &["checkpoint.2", "journal.2", "journal.3"]].concat();
+    disk.put("journal.1", b"");
+    let daemon = Daemon::start(&disk).unwrap();
+    assert_eq!((daemon.total(), daemon.notes.len()), (3, 1));
+    assert!(daemon.notes[0].contains("checkpoint.1, which is not needed"), "{:?}", daemon.notes);
+    let ours = ["checkpoint.1", "checkpoint.2", "journal.2", "journal.3"];
+    let mut expected = [&others[..], &ours].concat();
     expected.sort_unstable();
     assert_eq!(names(&disk), expected);
 }
@@ -288,6 +292,9 @@ fn a_record_only_a_newer_version_knows_is_refused_and_not_cut_off() {
     let (mut daemon, ends) = counted(&disk, 1);
     daemon.journal.append(&[200], 0).unwrap();
     let error = refusal(&disk);
+    assert!(
+        error.to_string().contains("kind 200, which only a newer countd knows: start the newer")
+    );
     let OpenError::Unreadable { offset, .. } = error else { panic!("{error}") };
     assert_eq!(offset, ends[1].0 as u64);
 }
