@@ -41,10 +41,11 @@ fn value<'a>(ran: &'a Ran, key: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("{key}: {ran:?}")).trim()
 }
 
-/// All names in a folder, with their contents.
+/// All files in a folder, with their contents; the spool is in a folder of its own.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut all: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
+    let files = paths.filter(|path| path.is_file());
+    let mut all: Vec<_> = files.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
     all.sort();
     all
 }
