@@ -1,6 +1,7 @@
 //! A disk in memory for tests. It tells what is written from what is synced, so that a process can be killed
 //! (what is written stays) and the power can be cut (of what is not synced, any part stays or none), at every
-//! single operation. Only what changes the disk counts as an operation.
+//! single operation. Only what changes the disk counts as an operation. It may have several folders, each
+//! with a handle of its own; plans, space, kills and power cuts are of the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,10 +24,13 @@ pub enum Plan {
 enum Change {
     Append(u64, Vec<u8>),
     Truncate(u64),
-    Link(String, usize),
-    Rename(String, String, usize),
-    Remove(String),
+    Link(Path, usize),
+    Rename(Path, Path, usize),
+    Remove(Path),
 }
+
+/// A folder and a name in it.
+type Path = (u8, String);
 
 #[derive(Debug, Default, Clone)]
 struct Content {
@@ -38,25 +42,111 @@ struct Content {
 #[derive(Debug, Default, Clone)]
 struct Inner {
     files: Vec<Content>,
-    names: BTreeMap<String, usize>,
-    synced_names: BTreeMap<String, usize>,
+    names: BTreeMap<Path, usize>,
+    synced_names: BTreeMap<Path, usize>,
     unsynced_names: Vec<Change>,
     operations: u64,
     plan: Option<Plan>,
+    /// How much of an append gets written in which the process dies or that fails: half, if not set.
+    torn: Option<u64>,
     /// How many more bytes fit.
     space: Option<usize>,
 }
 
-/// The disk.
+/// The disk, by one of its folders.
 #[derive(Debug, Clone, Default)]
-pub struct FakeDisk(Arc<Mutex<Inner>>);
+pub struct FakeDisk {
+    inner: Arc<Mutex<Inner>>,
+    folder: u8,
+}
 
 #[derive(Debug)]
 struct FakeFile(FakeDisk, usize);
 
+/// Chance, as a power cut has it. With seed 0 nothing ever comes out but 0.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// xorshift64, its better half: 0 stays 0.
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+
+    /// Of a change that was not synced, what a power cut leaves: nothing, all of it, or of an append only
+    /// its beginning or its end, with zeros before that.
+    fn leaves(&mut self, change: Change) -> Option<Change> {
+        match (self.next() % 4, change) {
+            (0, _) => None,
+            (1, change) => Some(change),
+            (fate, Change::Append(offset, mut bytes)) => {
+                let at = self.next() as usize % bytes.len().max(1);
+                if fate == 2 {
+                    bytes.truncate(at);
+                } else {
+                    bytes[..at].fill(0);
+                }
+                Some(Change::Append(offset, bytes))
+            }
+            (fate, change) => (fate == 3).then_some(change),
+        }
+    }
+}
+
 impl FakeDisk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.inner.lock().unwrap()
+    }
+
+    fn with(&self, inner: Inner) -> FakeDisk {
+        FakeDisk { inner: Arc::new(Mutex::new(inner)), folder: self.folder }
+    }
+
+    fn path(&self, name: &str) -> Path {
+        (self.folder, name.to_owned())
+    }
+
+    /// Another folder of the same disk.
+    pub fn folder(&self, folder: u8) -> FakeDisk {
+        FakeDisk { inner: Arc::clone(&self.inner), folder }
+    }
+
+    /// Whether an operation was refused because the process is dead.
+    pub fn is_dead(&self) -> bool {
+        let inner = self.inner();
+        matches!(inner.plan, Some(Plan::StopAt(at)) if inner.operations > at)
+    }
+
+    /// Whether all that was written to these files of this folder would survive a power cut.
+    pub fn is_synced(&self, these: impl Fn(&str) -> bool) -> bool {
+        let inner = self.inner();
+        let mut ours =
+            inner.names.iter().filter(|((at, name), _)| *at == self.folder && these(name));
+        ours.all(|(path, file)| {
+            let content = &inner.files[*file];
+            inner.synced_names.get(path) == Some(file) && content.synced == content.written
+        })
+    }
+
+    /// Lets appends that fail, or in which the process dies, get so far, by chance.
+    pub fn tear(&self, seed: u64) {
+        self.inner().torn = Some(seed);
+    }
+
+    /// Somebody else renames a file: no operation of ours.
+    pub fn rotate(&self, from: &str, to: &str) {
+        let mut inner = self.inner();
+        let (from, to) = (self.path(from), self.path(to));
+        let Some(&file) = inner.names.get(&from) else { return };
+        let change = Change::Rename(from, to, file);
+        apply_name(&mut inner.names, change.clone());
+        inner.unsynced_names.push(change);
     }
 
     /// How many operations there were.
@@ -79,40 +169,45 @@ impl FakeDisk {
     pub fn killed(&self) -> FakeDisk {
         let mut inner = self.inner().clone();
         inner.plan = None;
-        FakeDisk(Arc::new(Mutex::new(inner)))
+        self.with(inner)
     }
 
-    /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance.
+    /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance: any
+    /// of the changes, and of an append any part.
     pub fn power_cut(&self, seed: u64) -> FakeDisk {
         let mut inner = self.inner().clone();
-        let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut kept = || {
-            // xorshift64: 0 stays 0.
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice % 2 == 1
-        };
+        let mut dice = Dice::new(seed);
         for file in &mut inner.files {
-            let changes = std::mem::take(&mut file.unsynced).into_iter();
-            for change in changes.filter(|_| kept()) {
-                apply(&mut file.synced, change);
+            for change in std::mem::take(&mut file.unsynced) {
+                if let Some(change) = dice.leaves(change) {
+                    apply(&mut file.synced, change);
+                }
             }
             file.written = file.synced.clone();
         }
-        let changes = std::mem::take(&mut inner.unsynced_names).into_iter();
-        for change in changes.filter(|_| kept()) {
-            apply_name(&mut inner.synced_names, change);
+        for change in std::mem::take(&mut inner.unsynced_names) {
+            match dice.leaves(change) {
+                // No folder has a name twice: a file got it after the one before had lost it.
+                Some(Change::Link(path, _)) if inner.synced_names.contains_key(&path) => {}
+                Some(change) => apply_name(&mut inner.synced_names, change),
+                None => {}
+            }
         }
         inner.names = inner.synced_names.clone();
         (inner.plan, inner.space) = (None, None);
-        FakeDisk(Arc::new(Mutex::new(inner)))
+        self.with(inner)
+    }
+
+    /// A file's bytes.
+    pub fn content(&self, name: &str) -> Vec<u8> {
+        let inner = self.inner();
+        inner.files[inner.names[&self.path(name)]].written.clone()
     }
 
     /// A file's bytes, to look at and to damage; written and synced.
     pub fn edit<T>(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut inner = self.inner();
-        let at = inner.names[name];
+        let at = inner.names[&self.path(name)];
         let file = &mut inner.files[at];
         let made = edit(&mut file.written);
         file.synced = file.written.clone();
@@ -146,7 +241,7 @@ impl FakeDisk {
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
-        self.inner().names.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+        self.inner().names.get(&self.path(name)).copied().ok_or(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -162,7 +257,7 @@ fn apply(content: &mut Vec<u8>, change: Change) {
     }
 }
 
-fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
+fn apply_name(names: &mut BTreeMap<Path, usize>, change: Change) {
     match change {
         Change::Link(name, file) => drop(names.insert(name, file)),
         Change::Remove(name) => drop(names.remove(&name)),
@@ -178,7 +273,9 @@ fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
 
 impl Disk for FakeDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.inner().names.keys().cloned().collect())
+        let inner = self.inner();
+        let ours = inner.names.keys().filter(|path| path.0 == self.folder);
+        Ok(ours.map(|path| path.1.clone()).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -190,25 +287,33 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let file = self.inner().files.len();
-        self.change_name(Change::Link(name.into(), file))?;
+        self.change_name(Change::Link(self.path(name), file))?;
         self.inner().files.push(Content::default());
         self.open(name)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let file = self.find(from)?;
-        self.change_name(Change::Rename(from.into(), to.into(), file))
+        self.change_name(Change::Rename(self.path(from), self.path(to), file))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.find(name)?;
-        self.change_name(Change::Remove(name.into()))
+        self.change_name(Change::Remove(self.path(name)))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut inner = self.begin()?;
-        inner.synced_names = inner.names.clone();
-        inner.unsynced_names.clear();
+        let Inner { names, synced_names, unsynced_names, .. } = &mut *inner;
+        synced_names.retain(|path, _| path.0 != self.folder);
+        let ours = names.iter().filter(|(path, _)| path.0 == self.folder);
+        synced_names.extend(ours.map(|(path, file)| (path.clone(), *file)));
+        unsynced_names.retain(|change| match change {
+            Change::Link(path, _) | Change::Rename(path, ..) | Change::Remove(path) => {
+                path.0 != self.folder
+            }
+            Change::Append(..) | Change::Truncate(_) => unreachable!(),
+        });
         Ok(())
     }
 }
@@ -258,7 +363,10 @@ impl File for FakeFile {
             // A write that fails, or in which the process dies, may have got half-way.
             Err(error) => {
                 if alive {
-                    self.write(&mut self.0.inner(), &bytes[..bytes.len() / 2]);
+                    let mut inner = self.0.inner();
+                    let half = bytes.len() as u64 / 2;
+                    let so_far = inner.torn.map_or(half, |seed| seed % (bytes.len() as u64 + 1));
+                    self.write(&mut inner, &bytes[..so_far as usize]);
                 }
                 Err(error)
             }
