@@ -217,7 +217,8 @@ impl Connections {
     /// Hangs up on the connection that has been idle for longest.
     fn make_room(&mut self, network: &mut dyn Network) -> bool {
         let idle = self.open.values().filter(|c| c.is_idle());
-        let Some(number) = idle.min_by_key(|c| c.last_active_ns).map(|c| c.number) else {
+        let Some(number) = idle.min_by_key(|c| (c.last_active_ns, c.number)).map(|c| c.number)
+        else {
             return false;
         };
         self.numbers.gave_way = self.numbers.gave_way.saturating_add(1);
@@ -364,6 +365,7 @@ impl Connections {
 
     /// Lets nobody send more; what was sent is read to its end in the next turns.
     pub(super) fn shut_reading(&mut self, network: &mut dyn Network) {
+        let known = self.active.len();
         for (&number, connection) in self.open.iter_mut().filter(|(_, c)| !c.shut) {
             connection.shut = true;
             network.shut_reading(number);
@@ -372,6 +374,10 @@ impl Connections {
                 connection.active = true;
                 self.active.push(number);
             }
+        }
+        // In the order they came, not that of the map.
+        if let Some(shut) = self.active.get_mut(known..) {
+            shut.sort_unstable();
         }
     }
 }
