@@ -49,6 +49,7 @@ pub struct Journal {
     synced: u64,
     checkpoint_under_way: bool,
     broken: bool,
+    fold_bytes_min: u64,
 }
 
 /// The last segment, and where it stands in the folder.
@@ -81,7 +82,14 @@ impl Journal {
             synced: 0,
             checkpoint_under_way: false,
             broken: false,
+            fold_bytes_min: FOLD_BYTES_MIN,
         }
+    }
+
+    /// Lets a shorter segment be worth folding, so that a test need not write so much.
+    #[cfg(test)]
+    pub fn fold_from(&mut self, bytes: u64) {
+        self.fold_bytes_min = bytes;
     }
 
     /// Writes one block of records made at `wall_ms`. It then survives the end of this process, and a power
@@ -167,7 +175,7 @@ impl Journal {
     /// Whether the segment is long enough to be folded into a checkpoint, and none is under way.
     pub fn wants_checkpoint(&self) -> bool {
         self.segment.as_ref().is_some_and(|segment| {
-            let worth = segment.checkpoint_bytes.saturating_mul(2).max(FOLD_BYTES_MIN);
+            let worth = segment.checkpoint_bytes.saturating_mul(2).max(self.fold_bytes_min);
             !self.checkpoint_under_way && segment.offset >= worth
         })
     }
