@@ -156,14 +156,15 @@ impl Journal {
         self.synced = self.synced.max(position.min(self.position));
     }
 
-    /// Syncs all that was written so far, here and now.
+    /// Syncs all that was written so far, here and now; also when nothing was since the last time: what a
+    /// failed append left may have been cut off, and come back in a power cut.
     ///
     /// # Errors
     /// [`AppendError::Broken`].
     pub fn sync(&mut self) -> Result<(), AppendError> {
         self.check_sound()?;
-        if let Some(job) = self.sync_job() {
-            job.run().map_err(|source| {
+        if let Some(segment) = &self.segment {
+            segment.file.sync().map_err(|source| {
                 self.broken = true;
                 AppendError::Broken { doing: "sync it", source }
             })?;
