@@ -48,6 +48,8 @@ struct Inner {
     unsynced_names: Vec<Change>,
     operations: u64,
     plan: Option<Plan>,
+    /// How much of an append gets written in which the process dies or that fails: half, if not set.
+    torn: Option<u64>,
     /// How many more bytes fit.
     space: Option<usize>,
     reads: u64,
@@ -62,9 +64,83 @@ pub struct FakeDisk(Arc<Mutex<Inner>>, String);
 #[derive(Debug)]
 struct FakeFile(FakeDisk, usize);
 
+/// Chance, as a power cut has it. With seed 0 nothing ever comes out but 0.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// xorshift64, its better half: 0 stays 0.
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+
+    /// Of a change that was not synced, what a power cut leaves: nothing, all of it, or of an append only
+    /// its beginning or its end, with zeros before that.
+    fn leaves(&mut self, change: Change) -> Option<Change> {
+        match (self.next() % 4, change) {
+            (0, _) => None,
+            (1, change) => Some(change),
+            (fate, Change::Append(offset, mut bytes)) => {
+                let at = self.next() as usize % bytes.len().max(1);
+                if fate == 2 {
+                    bytes.truncate(at);
+                } else {
+                    bytes[..at].fill(0);
+                }
+                Some(Change::Append(offset, bytes))
+            }
+            (fate, change) => (fate == 3).then_some(change),
+        }
+    }
+}
+
 impl FakeDisk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    fn with(&self, inner: Inner) -> FakeDisk {
+        FakeDisk(Arc::new(Mutex::new(inner)), self.1.clone())
+    }
+
+    /// Whether an operation was refused because the process is dead.
+    pub fn is_dead(&self) -> bool {
+        let inner = self.inner();
+        matches!(inner.plan, Some(Plan::StopAt(at)) if inner.operations > at)
+    }
+
+    /// Whether all that was written to these files of this folder would survive a power cut.
+    pub fn is_synced(&self, these: impl Fn(&str) -> bool) -> bool {
+        let inner = self.inner();
+        let mut ours = inner
+            .names
+            .iter()
+            .filter(|(name, _)| folder_of(name) == self.1 && these(&name[self.1.len()..]));
+        ours.all(|(path, file)| {
+            let content = &inner.files[*file];
+            inner.synced_names.get(path) == Some(file) && content.synced == content.written
+        })
+    }
+
+    /// Lets appends that fail, or in which the process dies, get so far, by chance.
+    pub fn tear(&self, seed: u64) {
+        self.inner().torn = Some(seed);
+    }
+
+    /// Somebody else renames a file: no operation of ours.
+    pub fn rotate(&self, from: &str, to: &str) {
+        let mut inner = self.inner();
+        let (from, to) = (self.key(from), self.key(to));
+        let Some(&file) = inner.names.get(&from) else { return };
+        let change = Change::Rename(from, to, file);
+        apply_name(&mut inner.names, change.clone());
+        inner.unsynced_names.push(change);
     }
 
     /// A folder of it. Only what is in it is listed and synced there.
@@ -107,34 +183,39 @@ impl FakeDisk {
     pub fn killed(&self) -> FakeDisk {
         let mut inner = self.inner().clone();
         inner.plan = None;
-        FakeDisk(Arc::new(Mutex::new(inner)), self.1.clone())
+        self.with(inner)
     }
 
-    /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance.
+    /// The disk after a power cut. Of what was not synced, nothing is there (seed 0), or some by chance: any
+    /// of the changes, and of an append any part.
     pub fn power_cut(&self, seed: u64) -> FakeDisk {
         let mut inner = self.inner().clone();
-        let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut kept = || {
-            // xorshift64: 0 stays 0.
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice % 2 == 1
-        };
+        let mut dice = Dice::new(seed);
         for file in &mut inner.files {
-            let changes = std::mem::take(&mut file.unsynced).into_iter();
-            for change in changes.filter(|_| kept()) {
-                apply(&mut file.synced, change);
+            for change in std::mem::take(&mut file.unsynced) {
+                if let Some(change) = dice.leaves(change) {
+                    apply(&mut file.synced, change);
+                }
             }
             file.written = file.synced.clone();
         }
-        let changes = std::mem::take(&mut inner.unsynced_names).into_iter();
-        for change in changes.filter(|_| kept()) {
-            apply_name(&mut inner.synced_names, change);
+        for change in std::mem::take(&mut inner.unsynced_names) {
+            match dice.leaves(change) {
+                // No folder has a name twice: a file got it after the one before had lost it.
+                Some(Change::Link(path, _)) if inner.synced_names.contains_key(&path) => {}
+                Some(change) => apply_name(&mut inner.synced_names, change),
+                None => {}
+            }
         }
         inner.names = inner.synced_names.clone();
         (inner.plan, inner.space) = (None, None);
-        FakeDisk(Arc::new(Mutex::new(inner)), self.1.clone())
+        self.with(inner)
+    }
+
+    /// A file's bytes.
+    pub fn content(&self, name: &str) -> Vec<u8> {
+        let inner = self.inner();
+        inner.files[inner.names[&self.key(name)]].written.clone()
     }
 
     /// A file's bytes, to look at and to damage; written and synced.
@@ -338,7 +419,10 @@ impl File for FakeFile {
             // A write that fails, or in which the process dies, may have got half-way.
             Err(error) => {
                 if alive {
-                    self.write(&mut self.0.inner(), &bytes[..bytes.len() / 2]);
+                    let mut inner = self.0.inner();
+                    let half = bytes.len() as u64 / 2;
+                    let so_far = inner.torn.map_or(half, |seed| seed % (bytes.len() as u64 + 1));
+                    self.write(&mut inner, &bytes[..so_far as usize]);
                 }
                 Err(error)
             }

@@ -387,6 +387,7 @@ impl Connections {
 
     /// Lets nobody send more; what was sent is read to its end in the next turns.
     pub(super) fn shut_reading(&mut self, network: &mut dyn Network) {
+        let known = self.active.len();
         for (&number, connection) in self.open.iter_mut().filter(|(_, c)| !c.shut) {
             connection.shut = true;
             network.shut_reading(number);
@@ -395,6 +396,10 @@ impl Connections {
                 connection.active = true;
                 self.active.push(number);
             }
+        }
+        // In the order they came, not that of the map.
+        if let Some(shut) = self.active.get_mut(known..) {
+            shut.sort_unstable();
         }
     }
 }

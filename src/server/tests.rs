@@ -6,6 +6,7 @@ mod bytes;
 mod crowds;
 mod fake;
 mod readers;
+mod simulation;
 mod sockets;
 mod spooled;
 mod stopping;

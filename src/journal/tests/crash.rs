@@ -127,6 +127,22 @@ fn an_operation_that_fails_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn what_a_failed_append_left_is_cut_off_for_good_before_the_next_segment() {
+    for seed in 0..64 {
+        let disk = FakeDisk::default();
+        let mut daemon = Daemon::start(&disk).unwrap();
+        daemon.add_synced();
+        disk.space(Some(30));
+        daemon.add().unwrap_err();
+        disk.space(None);
+        daemon.rotate().unwrap();
+        let left = disk.power_cut(seed);
+        let again = Daemon::start(&left).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(again.total(), 1);
+    }
+}
+
+#[test]
 fn a_crash_in_the_start_after_a_crash_loses_nothing_that_was_acknowledged() {
     let again = "asarca";
     let empty = FakeDisk::default();
