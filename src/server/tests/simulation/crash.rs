@@ -26,9 +26,11 @@ enum Blow {
     /// With what is left of what was not synced.
     PowerCut(u64, u64),
     Failure(u64),
+    /// And the process is killed at the end of this step, before anything can make it good.
+    FailureThenKill(u64),
 }
 
-struct Life(Simulation);
+struct Life(Simulation, Blow);
 
 impl Life {
     fn new(fsync: Fsync, blow: Blow, traced: bool) -> Life {
@@ -53,13 +55,13 @@ impl Life {
                 world.cut_leaves = Some(left);
                 world.doom(Doom::PowerCut, at, u64::MAX);
             }
-            Blow::Failure(at) => {
+            Blow::Failure(at) | Blow::FailureThenKill(at) => {
                 world.disk.plan(Plan::FailAt(at));
                 world.trouble = true;
             }
         }
         drop(world);
-        Life(simulation)
+        Life(simulation, blow)
     }
 
     fn step(&mut self, step: char) {
@@ -90,6 +92,13 @@ impl Life {
         }
         drop(guard);
         self.settle();
+        if let Blow::FailureThenKill(at) = self.1
+            && self.0.shared.lock().disk.operations() > at
+        {
+            self.1 = Blow::None;
+            self.0.shared.lock().die_soon();
+            self.settle();
+        }
     }
 
     /// Turns until everybody has an answer and every job is done.
@@ -161,5 +170,5 @@ fn a_power_cut_at_any_operation_breaks_no_promise() {
 
 #[test]
 fn an_operation_that_fails_breaks_no_promise() {
-    each_operation(|at| vec![Blow::Failure(at)]);
+    each_operation(|at| vec![Blow::Failure(at), Blow::FailureThenKill(at)]);
 }

@@ -145,6 +145,12 @@ impl World {
         (self.doom, self.doom_in) = (Some(doom), acts);
     }
 
+    /// Kills the process when it waits next.
+    pub(super) fn die_soon(&mut self) {
+        self.doom = Some(Doom::Kill);
+        self.die();
+    }
+
     pub(super) fn die(&mut self) {
         self.dead = true;
         self.disk.plan(Plan::StopAt(0));
