@@ -154,8 +154,6 @@ impl<T> InFlight<T> {
     fn hear_refusal(&mut self, code: ErrorCode, refusal: ClientError) -> Heard<T> {
         let later = match code {
             ErrorCode::Busy | ErrorCode::Failed => true,
-            // The connection was refused, as one that sent a part of a request and stopped.
-            ErrorCode::BadRequest => !self.is_awaited(),
             // It is out of order: not done, whenever it was sent.
             ErrorCode::Refused if self.is_awaited() && self.seq > 0 => {
                 self.begin_session();
@@ -165,7 +163,8 @@ impl<T> InFlight<T> {
             ErrorCode::Version if self.requests.iter().any(|request| request.uncertain) => {
                 return Heard::Forgotten;
             }
-            ErrorCode::Refused
+            ErrorCode::BadRequest
+            | ErrorCode::Refused
             | ErrorCode::Version
             | ErrorCode::NotFound
             | ErrorCode::Forbidden

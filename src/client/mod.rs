@@ -8,7 +8,7 @@ mod connection;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
-mod in_flight;
+pub(crate) mod in_flight;
 pub mod lines;
 mod retry;
 pub mod stream;

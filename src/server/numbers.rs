@@ -46,9 +46,11 @@ impl Why {
     /// What the client is told to make of it, where it is told.
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Why::NotCountd | Why::Oversized | Why::TimedOut => ErrorCode::BadRequest,
+            Why::NotCountd | Why::Oversized => ErrorCode::BadRequest,
             Why::OtherVersion => ErrorCode::Version,
-            Why::UserLimit
+            // Who was stopped in the middle of a request, and goes on, may ask again.
+            Why::TimedOut
+            | Why::UserLimit
             | Why::InputLimit
             | Why::Stalled
             | Why::GaveWay

@@ -251,7 +251,7 @@ fn what_is_sent_in_part_is_sent_again_whole() {
         script(|peer| {
             // A part of it, and then the refusal of a connection that stopped in the middle.
             std::io::Read::read_exact(&mut peer.stream, &mut [0; 1_000]).unwrap();
-            peer.answer(&Response::error(ErrorCode::BadRequest, "no complete request came"));
+            peer.answer(&Response::error(ErrorCode::Busy, "no complete request came"));
         }),
         script(|peer| {
             assert_eq!(peer.incr().entries.len(), 3_000);

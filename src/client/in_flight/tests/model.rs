@@ -40,7 +40,7 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let few = || prop_oneof![4 => 1..4_usize, 1 => 1..20_usize];
-    let said = prop::option::of(prop_oneof![Just(ErrorCode::Busy), Just(ErrorCode::BadRequest)]);
+    let said = prop::option::of(Just(ErrorCode::Busy));
     prop_oneof![
         8 => Just(Event::Push),
         6 => few().prop_map(Event::Send),
@@ -136,9 +136,6 @@ impl Model {
             }
             Event::HangUp(said) => {
                 if let Some(pipe) = self.pipes.last_mut().filter(|pipe| !pipe.closed) {
-                    // It says this to one that has sent a part of a request.
-                    let said = said
-                        .filter(|code| *code != ErrorCode::BadRequest || pipe.requests.is_empty());
                     pipe.answers.extend(said.map(|code| Response::error(code, "no")));
                     pipe.closed = true;
                 }

@@ -1,12 +1,14 @@
 //! Clients as they should be: one-shot ones and streams, which keep the ids of what they ask, repeat it until
-//! it is answered, and hold what they are told against the ledger. Some are slow, and some hang up.
+//! it is answered, and hold what they are told against the ledger. Some are slow, and some hang up. What a
+//! stream has in flight, and what it makes of an answer, is what the real one has and makes.
 
 use std::collections::VecDeque;
 
 use super::ledger::{DELETED, Entries, PAIR, Totals};
 use super::world::{Mode, World};
+use crate::client::in_flight::{Heard, InFlight};
 use crate::frame;
-use crate::ids::{ANSWERS_PER_SESSION, Answer, REMEMBERED_NS, RequestId};
+use crate::ids::{Answer, REMEMBERED_NS, RequestId};
 use crate::protocol::{Entry, ErrorCode, Hello, Request, Response, VERSION, Wanted};
 use crate::server::tests::OWNER;
 
@@ -36,6 +38,16 @@ struct Pending {
     known: Option<Answer>,
 }
 
+/// A batch of a stream.
+#[derive(Debug)]
+struct Batch {
+    entries: Entries,
+    totals: bool,
+    made_ns: u64,
+    /// What was acknowledged when it was made.
+    before: Totals,
+}
+
 /// A request of a client that sends one, with its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Done {
@@ -48,12 +60,14 @@ pub(super) struct Done {
 pub(super) struct Client {
     uid: u32,
     session: u128,
-    stream: bool,
     slow: bool,
-    /// Of a stream, how many requests it has yet to make.
-    left: u64,
-    next_seq: u64,
     pending: VecDeque<Pending>,
+    /// What a stream has in flight.
+    stream: Option<InFlight<Batch>>,
+    /// How many batches it has yet to make.
+    left: u64,
+    /// The next of them is on its way out.
+    sending: bool,
     conn: Option<u64>,
     connected_ns: u64,
     /// How many of those pending are on their way on this connection.
@@ -61,8 +75,6 @@ pub(super) struct Client {
     out: VecDeque<u8>,
     got: Vec<u8>,
     rows: Totals,
-    /// A request of its was refused for what is no fault of its own: what came behind it may be out of order.
-    refused: bool,
 }
 
 impl Client {
@@ -78,7 +90,10 @@ impl Client {
         let uid = if world.dice.happens(world.swarm.strangers) { STRANGER } else { OWNER };
         let mut client = Client::new(world, uid);
         if world.dice.happens(world.swarm.streams) {
-            (client.stream, client.left) = (true, 1 + world.dice.any_size(60));
+            client.stream = Some(InFlight::new(client.session));
+            client.left = 1 + world.dice.any_size(60);
+            // Its sessions count on from there.
+            world.sessions += 1_000_000;
         } else if world.dice.happens(world.swarm.other_requests) {
             let ask = match world.dice.below(4) {
                 0 => Ask::Get(name(world)),
@@ -91,7 +106,7 @@ impl Client {
             client.push(world, Ask::Delete, None);
         } else {
             let entries = entries(world, false);
-            client.incr(world, entries, true);
+            client.incr(world, entries);
         }
         client
     }
@@ -101,25 +116,24 @@ impl Client {
         Client {
             uid,
             session: world.sessions,
-            stream: false,
             slow: world.dice.happens(world.swarm.slow_readers),
-            left: 0,
-            next_seq: 0,
             pending: VecDeque::new(),
+            stream: None,
+            left: 0,
+            sending: false,
             conn: None,
             connected_ns: 0,
             on_the_way: 0,
             out: VecDeque::new(),
             got: Vec::new(),
             rows: Totals::new(),
-            refused: false,
         }
     }
 
     /// A client of the owner's that counts these, once.
     pub(super) fn counting(world: &mut World, entries: Entries) -> Client {
         let mut client = Client::new(world, OWNER);
-        client.incr(world, entries, true);
+        client.incr(world, entries);
         client
     }
 
@@ -147,12 +161,16 @@ impl Client {
         again.collect()
     }
 
-    fn incr(&mut self, world: &mut World, entries: Entries, atomic: bool) {
-        let id =
-            RequestId { session: self.session, seq: self.next_seq, born_ns: world.now.boot_ns };
-        self.next_seq += 1;
+    fn incr(&mut self, world: &mut World, entries: Entries) {
+        let id = RequestId { session: self.session, seq: 0, born_ns: world.now.boot_ns };
         let totals = world.dice.happens(500);
-        self.push(world, Ask::Incr { id, atomic, totals, entries }, None);
+        self.push(world, Ask::Incr { id, atomic: true, totals, entries }, None);
+    }
+
+    /// Whether there is anything it still wants.
+    fn has_more(&self) -> bool {
+        let in_flight = self.stream.as_ref().is_some_and(|stream| !stream.is_empty());
+        !self.pending.is_empty() || in_flight || self.left > 0
     }
 
     fn push(&mut self, world: &mut World, ask: Ask, known: Option<Answer>) {
@@ -170,7 +188,7 @@ impl Client {
             self.left = 0;
         }
         let Some(conn) = self.conn else {
-            if self.pending.is_empty() && self.left == 0 {
+            if !self.has_more() {
                 return false;
             }
             if world.listening {
@@ -189,6 +207,9 @@ impl Client {
             let some: Vec<u8> = self.out.drain(..count.min(all)).collect();
             if !world.send(conn, some.into_iter()) {
                 self.out.clear();
+            } else if self.sending && self.out.is_empty() {
+                self.sending = false;
+                self.stream.iter_mut().for_each(InFlight::sent);
             }
         }
         let most = if calm || !self.slow { usize::MAX } else { world.dice.any_size(600) as usize };
@@ -203,7 +224,7 @@ impl Client {
                 return false;
             }
         }
-        if self.pending.is_empty() && self.left == 0 {
+        if !self.has_more() {
             world.hang_up(conn);
             self.conn = None;
             return false;
@@ -219,8 +240,9 @@ impl Client {
         self.on_the_way = 0;
         self.got.clear();
         self.rows.clear();
-        let hello = Hello { version: VERSION, one_request: !self.stream };
+        let hello = Hello { version: VERSION, one_request: self.stream.is_none() };
         self.out = hello.to_bytes().into();
+        self.sending = false;
     }
 
     /// The connection is gone. Increments are asked for again, all else is given up.
@@ -234,7 +256,10 @@ impl Client {
             world.ledger.maybe_deleted();
         }
         self.pending.retain(|pending| matches!(pending.ask, Ask::Incr { .. }));
-        !self.pending.is_empty() || self.left > 0
+        if let Some(stream) = &mut self.stream {
+            stream.connection_lost();
+        }
+        self.has_more()
     }
 
     /// The daemon is gone, and so is the connection.
@@ -251,17 +276,10 @@ impl Client {
         self.lose(world, "finds the daemon gone")
     }
 
-    /// Makes requests and puts them on the way, as many as may be in flight. A stream's first is alone until it
-    /// is answered: before, its session is not known, and may start anywhere.
+    /// Makes requests and puts them on the way, as many as may be in flight.
     fn want_more(&mut self, world: &mut World) {
-        let first = self.next_seq == 0 || self.pending.front().is_some_and(|p| p.is_first());
-        let most = if first { 1 } else { ANSWERS_PER_SESSION };
-        if self.stream && self.left > 0 && self.pending.len() < most && world.dice.happens(700) {
-            self.left -= 1;
-            let entries = entries(world, true);
-            self.incr(world, entries, false);
-        }
-        while self.on_the_way < most.min(self.pending.len()) {
+        self.stream_more(world);
+        while self.on_the_way < self.pending.len() {
             let pending = &mut self.pending[self.on_the_way];
             self.on_the_way += 1;
             pending.times_sent += 1;
@@ -274,6 +292,26 @@ impl Client {
             let mut bytes = Vec::new();
             pending.ask.request().write(&mut bytes).unwrap();
             self.out.extend(bytes);
+        }
+    }
+
+    fn stream_more(&mut self, world: &mut World) {
+        let Some(stream) = &mut self.stream else { return };
+        if self.left > 0 && stream.has_room() && world.dice.happens(700) {
+            self.left -= 1;
+            let (entries, totals) = (entries(world, true), world.dice.happens(500));
+            world.ledger.sent(&entries);
+            world.note(|| format!("stream {} will add {entries:?}", self.session));
+            let (before, made_ns) = (world.ledger.acknowledged(), world.now.boot_ns);
+            stream.push(Batch { entries, totals, made_ns, before }, made_ns);
+        }
+        let next = stream.next_to_send().filter(|_| self.out.is_empty());
+        if let Some((id, batch)) = next {
+            let (totals, entries) = (batch.totals, batch.entries.clone());
+            let mut bytes = Vec::new();
+            Ask::Incr { id, atomic: false, totals, entries }.request().write(&mut bytes).unwrap();
+            self.out.extend(bytes);
+            self.sending = true;
         }
     }
 
@@ -290,6 +328,12 @@ impl Client {
                 continue;
             }
             world.note(|| format!("client {} gets {response:?}", self.session));
+            if self.stream.is_some() {
+                match self.stream_hears(world, response) {
+                    Some(true) => continue,
+                    end => return end,
+                }
+            }
             let Some(pending) = self.pending.pop_front() else {
                 let text = format!("{response:?}");
                 let busy = self.uid == STRANGER && text.contains("its limit");
@@ -305,6 +349,37 @@ impl Client {
         Some(true)
     }
 
+    /// Lets a stream make of an answer what the real one does.
+    fn stream_hears(&mut self, world: &mut World, response: Response<'_>) -> Option<bool> {
+        let text = format!("{response:?}");
+        let stream = self.stream.as_mut()?;
+        let oldest_ns = stream.contents().next().map_or(0, |batch| batch.made_ns);
+        let age_ns = world.now.boot_ns - oldest_ns;
+        match stream.hear(response, world.now.boot_ns) {
+            Heard::Counted(batch, answer) => {
+                let Batch { entries, before, .. } = batch;
+                world.ledger.counted(&entries, &answer, &before, world.now.boot_ns);
+                Some(true)
+            }
+            // Its session was forgotten, or what came before it was not done.
+            Heard::SendAgain => Some(false),
+            Heard::SendLater(why) => {
+                let waited_ns = world.now.boot_ns - self.connected_ns;
+                let late = text.contains("no complete request") && waited_ns >= 10_000_000_000;
+                let busy = self.uid == STRANGER && text.contains("its limit");
+                assert!(late || busy || world.trouble, "{why}");
+                Some(false)
+            }
+            Heard::Forgotten => {
+                assert!(age_ns >= REMEMBERED_NS, "forgotten at {} ms", age_ns / 1_000_000);
+                self.left = 0;
+                None
+            }
+            Heard::Refused(why) => panic!("a stream was refused: {why}"),
+            Heard::Unasked => panic!("a stream did not ask: {text}"),
+        }
+    }
+
     fn answered(&mut self, world: &mut World, asked: Pending, got: &Response<'_>) -> Option<bool> {
         match (&asked.ask, got) {
             (_, Response::Error { code, message }) => {
@@ -315,10 +390,8 @@ impl Client {
                 None => {
                     let now_ns = world.now.boot_ns;
                     world.ledger.counted(entries, answer, &asked.before, now_ns);
-                    if !self.stream || self.left == 0 {
-                        let answer = answer.as_ref().clone();
-                        world.done.push(Done { uid: self.uid, ask: asked.ask, answer });
-                    }
+                    let answer = answer.as_ref().clone();
+                    world.done.push(Done { uid: self.uid, ask: asked.ask, answer });
                     if world.done.len() > DONE_MAX {
                         world.done.remove(0);
                     }
@@ -326,16 +399,11 @@ impl Client {
             },
             (Ask::Incr { id, entries, .. }, Response::TooOld { .. }) => {
                 let age_ns = world.now.boot_ns - id.born_ns;
-                let stream_moved_on = asked.known.is_some() && id.seq > 0;
-                assert!(
-                    age_ns >= REMEMBERED_NS || self.refused || stream_moved_on,
-                    "too old at {} ms: {asked:?}",
-                    age_ns / 1_000_000
-                );
+                let age_ms = age_ns / 1_000_000;
+                assert!(age_ns >= REMEMBERED_NS, "too old at {age_ms} ms: {asked:?}");
                 if asked.known.is_none() && asked.times_sent == 1 {
                     world.ledger.taken_back(entries);
                 }
-                // What is behind it in a stream is lost track of.
                 return None;
             }
             (Ask::Get(name), Response::Counter(row)) => {
@@ -375,24 +443,17 @@ impl Client {
             (ErrorCode::Failed, Ask::Flush) => true,
             (ErrorCode::Failed, _) => world.trouble,
             (ErrorCode::Busy, Ask::Dump | Ask::Delete | Ask::Flush) => true,
-            (ErrorCode::Busy, _) => self.uid == STRANGER,
-            (ErrorCode::BadRequest, _) => {
-                message.contains("no complete request") && waited_ns >= 10_000_000_000
+            (ErrorCode::Busy, _) => {
+                let late = message.contains("no complete request") && waited_ns >= 10_000_000_000;
+                late || self.uid == STRANGER
             }
             _ => false,
         };
         assert!(expected, "{asked:?} was refused, {code:?}: {message}");
         let Ask::Incr { .. } = &asked.ask else { return None };
-        // It asks again, with all that came behind it.
-        self.refused |= code == ErrorCode::Failed;
+        // It asks again.
         self.pending.push_front(asked);
         Some(false)
-    }
-}
-
-impl Pending {
-    fn is_first(&self) -> bool {
-        matches!(self.ask, Ask::Incr { id: RequestId { seq: 0, .. }, .. })
     }
 }
 
