@@ -65,6 +65,8 @@ pub struct Replay {
     state: State,
     by_id: HashMap<u64, Slot>,
     records: u64,
+    /// A checkpoint's first record, and its last, were read.
+    begun: bool,
     ended: bool,
 }
 
@@ -72,7 +74,7 @@ impl Replay {
     /// Starts with an empty state of this id.
     pub fn new(state: u128) -> Replay {
         let state = State::new(state, 0, Moment::default());
-        Replay { state, by_id: HashMap::new(), records: 0, ended: false }
+        Replay { state, by_id: HashMap::new(), records: 0, begun: false, ended: false }
     }
 
     /// Applies the records of a block that was written at `wall_ms`.
@@ -106,6 +108,9 @@ impl Replay {
         match record {
             Record::Defined { id, kind, creator, name } => {
                 let definition = definition(id, kind, creator, wall_ms, name)?;
+                if id < state.next_counter {
+                    return Err(inconsistent(format_args!("number {id} was used before")));
+                }
                 self.insert(definition, Values { last_seen_ms: wall_ms, ..Values::default() })?;
             }
             Record::Total { id, total } => {
@@ -150,9 +155,17 @@ impl Replay {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other records are handled above")]
     fn apply_checkpoint(&mut self, record: Record<'_>) -> Result<(), ReplayError> {
+        let in_place = match record {
+            Record::Base { .. } => self.records == 0,
+            _ => self.begun && !self.ended,
+        };
+        if !in_place {
+            return Err(inconsistent("a part of a checkpoint is outside of one"));
+        }
         let state = &mut self.state;
         match record {
             Record::Base { next_counter, window, start, start_boot, horizon_ns, ids_boot } => {
+                self.begun = true;
                 self.base(next_counter, OpenWindow { number: window, start, start_boot });
                 self.state.ids.start(ids_boot, 0);
                 self.state.ids.restore_horizon(horizon_ns);
@@ -209,6 +222,9 @@ impl Replay {
 
     fn insert(&mut self, definition: Definition, values: Values) -> Result<(), ReplayError> {
         let id = definition.id;
+        if self.by_id.contains_key(&id) {
+            return Err(inconsistent(format_args!("number {id} twice")));
+        }
         let name = Arc::clone(&definition.name);
         let slot = self.state.insert(definition, values);
         let slot = slot.ok_or_else(|| inconsistent(format_args!("counter {name:?} twice")))?;

@@ -118,8 +118,9 @@ impl State {
         self.closed.iter()
     }
 
-    /// Creates a counter with a total of 0.
+    /// Creates a counter with a total of 0; `None` if there is one of this name, no room, or no number left.
     pub fn define(&mut self, name: &str, creator: u32, created_ms: u64) -> Option<(Slot, Undo)> {
+        self.next_counter.checked_add(1)?;
         let definition =
             Definition { id: self.next_counter, name: name.into(), creator, created_ms };
         let values = Values { last_seen_ms: created_ms, ..Values::default() };

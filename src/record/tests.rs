@@ -337,3 +337,58 @@ fn replaying_a_block_twice_changes_nothing() {
     }
     assert_eq!(described(&replay.finish()), described(&live.state));
 }
+
+fn replayed(records: &[Record<'_>]) -> Result<Replay, replay::ReplayError> {
+    let mut payload = Vec::new();
+    records.iter().for_each(|record| record.encode(&mut payload).unwrap());
+    let mut replay = Replay::new(7);
+    replay.block(&payload, 0).map(|()| replay)
+}
+
+const BASE: Record<'_> = Record::Base {
+    next_counter: 5,
+    window: 1,
+    start: moment(1),
+    start_boot: 1,
+    horizon_ns: 0,
+    ids_boot: 1,
+};
+
+#[test]
+fn parts_of_a_checkpoint_stand_only_between_its_first_record_and_its_end() {
+    let retired = || Record::Retired { name: "a", count: 1, total: 1 };
+    assert!(replayed(&[BASE, retired(), Record::End { records: 2 }]).is_ok());
+    let started = Record::Started { boot: 1, at: moment(1) };
+    for wrong in [
+        &[retired()][..],
+        &[started, BASE],
+        &[BASE, BASE],
+        &[BASE, Record::End { records: 1 }, retired()],
+        &[BASE, Record::End { records: 1 }, Record::End { records: 2 }],
+    ] {
+        assert!(replayed(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_number_is_never_given_to_a_second_counter() {
+    let defined = |id, name| Record::Defined { id, kind: KIND_COUNTER, creator: 0, name };
+    assert!(replayed(&[defined(1, "a"), defined(2, "b")]).is_ok());
+    assert!(replayed(&[defined(1, "a"), defined(1, "b")]).is_err());
+    assert!(replayed(&[defined(1, "a"), Record::Deleted { id: 1 }, defined(1, "b")]).is_err());
+    assert!(replayed(&[BASE, defined(4, "a")]).is_err());
+    let counter = |id, name| Record::Counter {
+        id,
+        kind: KIND_COUNTER,
+        creator: 0,
+        created_ms: 0,
+        last_seen_ms: 0,
+        total: 1,
+        gained: None,
+        name,
+    };
+    assert!(replayed(&[BASE, counter(3, "a"), counter(2, "b")]).is_ok());
+    assert!(replayed(&[BASE, counter(3, "a"), counter(3, "b")]).is_err());
+    let mut last = replayed(&[defined(u64::MAX - 1, "a")]).unwrap().finish();
+    assert!(last.define("b", 0, 0).is_none());
+}

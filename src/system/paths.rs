@@ -248,8 +248,10 @@ pub fn state_folder(
     }
     if let Some(folders) = environment.set("STATE_DIRECTORY") {
         // A unit with several has them in the order in which it names them.
-        let first = folders.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
-        return Ok(PathBuf::from(OsStr::from_bytes(first)));
+        let mut folders = folders.as_bytes().split(|byte| *byte == b':');
+        if let Some(first) = folders.find(|folder| !folder.is_empty()) {
+            return Ok(PathBuf::from(OsStr::from_bytes(first)));
+        }
     }
     if environment.euid == 0 {
         return Ok(PathBuf::from(SYSTEM_STATE));

@@ -192,6 +192,14 @@ fn the_state_is_looked_for_in_order() {
 }
 
 #[test]
+fn an_empty_entry_in_the_folders_of_a_unit_is_no_folder() {
+    let machine = Machine::of(0).with("STATE_DIRECTORY", ":/var/lib/b");
+    assert_eq!(machine.state(None).unwrap(), Path::new("/var/lib/b"));
+    let machine = machine.with("STATE_DIRECTORY", ":");
+    assert_eq!(machine.state(None).unwrap(), Path::new("/var/lib/countd"));
+}
+
+#[test]
 fn a_private_folder_is_made_once_and_then_checked() {
     let place = tempfile::tempdir().unwrap();
     let euid = rustix::process::geteuid().as_raw();
