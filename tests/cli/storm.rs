@@ -1,4 +1,4 @@
-//! A storm: one-shots that print and streams, against a daemon that is killed at random moments and started
+//! A storm: one-shots that print, others that spool, and streams, against a daemon that is killed at random moments and started
 //! again while its log is rotated; then all numbers are compared, to the last count. `COUNTD_KILLS` says how
 //! often it is killed; a long storm is `COUNTD_KILLS=500 cargo test --release --test cli storm`.
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use crate::harness::{Home, logged, parse_counts};
+use crate::harness::{Home, logged, parse_counts, until};
 
 const KILLS: u64 = 25;
 const ONE_SHOT_LOOPS: u64 = 3;
@@ -36,6 +36,42 @@ fn one_shots(home: &Home, calm: &AtomicBool, number: u64) -> Vec<u64> {
         printed.push(ran.stdout.lines().next().unwrap().parse().unwrap());
     }
     printed
+}
+
+/// What became of increments by 1.
+#[derive(Default)]
+struct Spooled {
+    acknowledged: u64,
+    /// They were sent, and no answer came in time.
+    unknown: u64,
+}
+
+/// Counts one by one, and spools what finds no daemon, until it is told to stop.
+fn spool(home: &Home, calm: &AtomicBool) -> Spooled {
+    let (folder, mut spooled) = (home.state().join("spool"), Spooled::default());
+    while !calm.load(Ordering::Relaxed) {
+        let folder = folder.to_str().unwrap();
+        let ran =
+            home.run(&["incr", "spooled", "--spool", "--spool-dir", folder, "--timeout", "5ms"]);
+        match ran.code {
+            0 => spooled.acknowledged += 1,
+            4 => spooled.unknown += 1,
+            _ => panic!("{ran:?}"),
+        }
+    }
+    spooled
+}
+
+/// Waits until the daemon has taken all that was spooled.
+fn until_all_is_taken(home: &Home) {
+    let spool = home.state().join("spool");
+    until("the spool is empty", || {
+        home.run(&["flush"]);
+        let waiting = |entry: &std::fs::DirEntry| entry.path().is_file();
+        [&spool, &spool.join("taken")]
+            .iter()
+            .all(|folder| !std::fs::read_dir(folder).unwrap().any(|entry| waiting(&entry.unwrap())))
+    });
 }
 
 /// Feeds a stream until the storm is over; returns how often `streamed` was in it.
@@ -79,7 +115,7 @@ fn after_a_storm_of_kills_every_number_is_exact() {
     let options = ["--interval", "20ms", "--log-file", log, "--fsync", fsync];
     let first = home.serve(&options);
     let calm = AtomicBool::new(false);
-    let (logs, printed, streamed) = std::thread::scope(|scope| {
+    let (logs, printed, streamed, spooled) = std::thread::scope(|scope| {
         let (home, calm) = (&home, &calm);
         let shots = (0..ONE_SHOT_LOOPS).map(|n| scope.spawn(move || one_shots(home, calm, n)));
         let shots: Vec<_> = shots.collect();
@@ -89,14 +125,17 @@ fn after_a_storm_of_kills_every_number_is_exact() {
             scope.spawn(move || feed(stream, calm))
         });
         let streams: Vec<_> = streams.collect();
+        let spooling = scope.spawn(move || spool(home, calm));
         first.kill();
         let logs = kill_again_and_again(home, &options, kills);
         calm.store(true, Ordering::Relaxed);
         let daemon = home.serve(&options);
         let printed: Vec<u64> = shots.into_iter().flat_map(|shot| shot.join().unwrap()).collect();
         let streamed: u64 = streams.into_iter().map(|stream| stream.join().unwrap()).sum();
+        let spooled = spooling.join().unwrap();
+        until_all_is_taken(home);
         assert_eq!(daemon.stop().code, 0);
-        (logs, printed, streamed)
+        (logs, printed, streamed, spooled)
     });
     let _daemon = home.serve(&options);
     let totals = parse_counts(&home.ok(&["dump"]));
@@ -107,6 +146,9 @@ fn after_a_storm_of_kills_every_number_is_exact() {
     let own = (0..ONE_SHOT_LOOPS).map(|n| totals[&format!("own{n}")]).sum::<u64>();
     assert_eq!((own, totals["streamed"]), (2 * shots, streamed), "{fsync}");
     assert!((0..50).all(|n| totals[&format!("s{n}")] == 3 * streamed / 50), "{fsync} {totals:?}");
+    let Spooled { acknowledged, unknown } = spooled;
+    let bounds = acknowledged..=acknowledged + unknown;
+    assert!(bounds.contains(&totals["spooled"]), "{fsync} {bounds:?} {totals:?}");
     let mut written = BTreeMap::new();
     for (name, count) in logs.iter().flat_map(|log| logged(&home.path(log))) {
         *written.entry(name).or_default() += count;
