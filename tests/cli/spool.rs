@@ -361,3 +361,43 @@ fn when_every_slot_is_taken_the_folder_is_full() {
     ran.refused(3, &["no daemon", "cannot be spooled", "it is full"]);
     assert_eq!(spool.slots("").len(), 1 << 16, "nothing is left of it");
 }
+
+/// The system's own places, in a world where nobody else sees them.
+const SYSTEM: &str = r#"
+set -eu
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/spool
+cp "$0" /run/countd-program
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups /run/countd-program "$@"; }
+daemon() {
+    mkdir /run/countd; chown 12345:12345 /run/countd
+    STATE_DIRECTORY=/run/state setpriv --reuid=12345 --regid=12345 --clear-groups \
+        /run/countd-program serve >/dev/null &
+    nobody status --wait 60s >/dev/null
+}
+mkdir /run/state; chown 12345:12345 /run/state
+install -d -o 12345 -g 12345 -m 3733 /var/spool/countd
+nobody incr --spool jobs
+daemon
+until [ "$(nobody get jobs --default 0)" = 1 ]; do :; done
+kill $!; wait; rm -r /run/countd
+nobody incr --spool jobs=2
+daemon
+until [ "$(nobody get jobs)" = 3 ]; do :; done
+kill $!; wait
+ls -A /var/spool/countd
+"#;
+
+#[test]
+fn the_systems_spool_takes_from_everyone_while_the_systems_daemon_is_stopped() {
+    let works = Command::new("unshare").args(["-m", "true"]).status();
+    if !is_root() || !works.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let program = countd();
+    let mut command = Command::new("timeout");
+    command.args(["60", "unshare", "-m", "sh", "-c", SYSTEM]).arg(program.get_program());
+    command.env("HOME", "/nonexistent").env_remove("XDG_RUNTIME_DIR").env_remove("COUNTD_SOCKET");
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "refused\ntaken\n"), "{ran:?}");
+}
