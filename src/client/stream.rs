@@ -2,7 +2,7 @@
 //! A [`Stream`] outlasts its daemon: it repeats a batch under its id until it is answered. It reads no
 //! input and no clock for when to send: whoever feeds it says so. Up to
 //! [`ANSWERS_PER_SESSION`](crate::ids::ANSWERS_PER_SESSION) requests are in flight; what their answers mean
-//! is decided by [`InFlight`]. It never waits to send while there is something to receive, so that neither
+//! is decided by `InFlight`. It never waits to send while there is something to receive, so that neither
 //! end can hold up the other.
 
 use std::os::fd::BorrowedFd;
