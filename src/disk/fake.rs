@@ -115,8 +115,13 @@ impl FakeDisk {
         matches!(inner.plan, Some(Plan::StopAt(at)) if inner.operations > at)
     }
 
-    /// Whether all that was written to these files of this folder would survive a power cut.
-    pub fn is_synced(&self, these: impl Fn(&str) -> bool) -> bool {
+    /// Whether all that was written to these files of this folder would survive a power cut, but for an end
+    /// that need not.
+    pub fn is_synced(
+        &self,
+        these: impl Fn(&str) -> bool,
+        need_not: impl Fn(&[u8]) -> bool,
+    ) -> bool {
         let inner = self.inner();
         let mut ours = inner
             .names
@@ -124,7 +129,9 @@ impl FakeDisk {
             .filter(|(name, _)| folder_of(name) == self.1 && these(&name[self.1.len()..]));
         ours.all(|(path, file)| {
             let content = &inner.files[*file];
-            inner.synced_names.get(path) == Some(file) && content.synced == content.written
+            let end = content.written.strip_prefix(content.synced.as_slice());
+            inner.synced_names.get(path) == Some(file)
+                && end.is_some_and(|end| end.is_empty() || need_not(end))
         })
     }
 

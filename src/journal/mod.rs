@@ -53,6 +53,8 @@ pub struct Journal {
     position: u64,
     /// How much of them is known to be synced.
     synced: u64,
+    /// Bytes of the mark at the end: the last block, if all it says is what is synced.
+    mark_bytes: u64,
     checkpoint_under_way: bool,
     broken: bool,
     fold_bytes_min: u64,
@@ -72,6 +74,8 @@ struct Segment {
     /// The length of the earlier segments that are still needed.
     earlier_bytes: u64,
     checkpoint_bytes: u64,
+    /// Somebody has deleted the file.
+    deleted: bool,
 }
 
 impl Journal {
@@ -86,6 +90,7 @@ impl Journal {
             buffer: Vec::new(),
             position: 0,
             synced: 0,
+            mark_bytes: 0,
             checkpoint_under_way: false,
             broken: false,
             fold_bytes_min: FOLD_BYTES_MIN,
@@ -113,6 +118,29 @@ impl Journal {
             let message = format!("{} bytes at once, over {BLOCK_PAYLOAD_MAX}", payload.len());
             return Err(refused(io::ErrorKind::InvalidInput, message));
         }
+        self.write(payload, wall_ms)
+    }
+
+    /// Whether what was written last is synced, and nothing in the file says so: damage to it would be taken
+    /// for the tail of a write that was under way.
+    pub fn wants_mark(&self) -> bool {
+        let written = self.segment.as_ref().is_some_and(|segment| segment.offset > HEADER_BYTES);
+        written && self.position > 0 && self.mark_bytes == 0 && self.synced >= self.position
+    }
+
+    /// Writes a block without records, which says what is synced. It need not be synced itself.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn mark(&mut self, wall_ms: u64) -> Result<(), AppendError> {
+        self.check_sound()?;
+        let before = self.position;
+        self.write(&[], wall_ms)?;
+        self.mark_bytes = self.position.saturating_sub(before);
+        Ok(())
+    }
+
+    fn write(&mut self, payload: &[u8], wall_ms: u64) -> Result<(), AppendError> {
         let unsynced = self.position.saturating_sub(self.synced);
         let Some(segment) = &mut self.segment else {
             self.position = self.position.saturating_add(bytes_of(payload.len()));
@@ -130,11 +158,11 @@ impl Journal {
             segment.offset = segment.offset.saturating_add(bytes);
             segment.sequence = segment.sequence.saturating_add(1);
             self.position = self.position.saturating_add(bytes);
+            self.mark_bytes = 0;
             return Ok(());
         };
         if let Err(source) = segment.file.truncate(segment.offset) {
-            self.broken = true;
-            return Err(AppendError::Broken { doing: "cut off a failed write", source });
+            return Err(self.break_down("cut off a failed write", source));
         }
         Err(AppendError::Refused(source))
     }
@@ -149,17 +177,25 @@ impl Journal {
         self.synced
     }
 
+    /// How many bytes of records are not known to be synced.
+    pub fn unsynced(&self) -> u64 {
+        self.position.saturating_sub(self.synced).saturating_sub(self.mark_bytes)
+    }
+
     /// A sync of all that was written so far, to be run on any thread; `None` if there is nothing to sync.
     /// If it fails, what was written is in doubt, and the daemon must stop.
     pub fn sync_job(&self) -> Option<SyncJob> {
         let segment = self.segment.as_ref()?;
-        let file = Arc::clone(&segment.file);
-        (self.synced < self.position).then_some(SyncJob { file, position: self.position })
+        let (file, number) = (Arc::clone(&segment.file), segment.number);
+        (self.unsynced() > 0).then_some(SyncJob { file, number, position: self.position })
     }
 
-    /// Notes that a [`SyncJob`] of this position was done.
-    pub fn synced_to(&mut self, position: u64) {
-        self.synced = self.synced.max(position.min(self.position));
+    /// Notes that a [`SyncJob`] was done.
+    pub fn synced_to(&mut self, done: &SyncDone) {
+        self.synced = self.synced.max(done.position.min(self.position));
+        if let Some(segment) = self.segment.as_mut().filter(|s| s.number == done.number) {
+            segment.deleted |= done.deleted;
+        }
     }
 
     /// Syncs all that was written so far, here and now; also when nothing was since the last time: what a
@@ -169,21 +205,27 @@ impl Journal {
     /// [`AppendError::Broken`].
     pub fn sync(&mut self) -> Result<(), AppendError> {
         self.check_sound()?;
-        if let Some(segment) = &self.segment {
-            segment.file.sync().map_err(|source| {
-                self.broken = true;
-                AppendError::Broken { doing: "sync it", source }
-            })?;
+        if let Some(segment) = &mut self.segment {
+            match segment.file.sync().and_then(|()| segment.file.has_name()) {
+                Ok(has_name) => segment.deleted |= !has_name,
+                Err(source) => return Err(self.break_down("sync it", source)),
+            }
         }
-        self.synced = self.position;
+        (self.synced, self.mark_bytes) = (self.position, 0);
         Ok(())
     }
 
-    /// Whether the segment is long enough to be folded into a checkpoint, and none is under way.
+    /// Whether a sync has shown that somebody deleted the segment's file. No start would find it, so all that
+    /// is known has to be written anew: it wants a checkpoint.
+    pub fn was_deleted(&self) -> bool {
+        self.segment.as_ref().is_some_and(|segment| segment.deleted)
+    }
+
+    /// Whether the segment is long enough to be folded into a checkpoint, or was deleted, and none is under way.
     pub fn wants_checkpoint(&self) -> bool {
         self.segment.as_ref().is_some_and(|segment| {
             let worth = segment.checkpoint_bytes.saturating_mul(2).max(self.fold_bytes_min);
-            !self.checkpoint_under_way && segment.offset >= worth
+            !self.checkpoint_under_way && (segment.deleted || segment.offset >= worth)
         })
     }
 
@@ -212,9 +254,8 @@ impl Journal {
             Err(source) => {
                 // While the next segment may be there, this one must not grow.
                 if let Err(source) = take_back(&*segment.disk, &name) {
-                    self.broken = true;
                     let doing = "take back the segment it could not go on in";
-                    return Err(AppendError::Broken { doing, source });
+                    return Err(self.break_down(doing, source));
                 }
                 return Err(AppendError::Refused(source));
             }
@@ -251,6 +292,11 @@ impl Journal {
         self.segment.as_ref().map_or(0, |segment| segment.checkpoint_bytes)
     }
 
+    fn break_down(&mut self, doing: &'static str, source: io::Error) -> AppendError {
+        self.broken = true;
+        AppendError::Broken { doing, source }
+    }
+
     fn check_sound(&self) -> Result<(), AppendError> {
         if self.broken {
             let source = io::Error::other("an earlier write to it failed half-way");
@@ -264,6 +310,7 @@ impl Segment {
     fn go_on_in(&mut self, file: Arc<dyn File>, number: u64) {
         self.earlier_bytes = self.earlier_bytes.saturating_add(self.offset);
         (self.file, self.number, self.offset) = (file, number, HEADER_BYTES);
+        self.deleted = false;
     }
 }
 
@@ -282,21 +329,27 @@ fn refused(kind: io::ErrorKind, why: impl Into<String>) -> AppendError {
 #[derive(Debug)]
 pub struct SyncJob {
     file: Arc<dyn File>,
+    number: u64,
     position: u64,
 }
 
-impl SyncJob {
-    /// The position up to which all is synced when it is done.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
+/// A [`SyncJob`] that was done.
+#[derive(Debug)]
+pub struct SyncDone {
+    number: u64,
+    position: u64,
+    deleted: bool,
+}
 
+impl SyncJob {
     /// Syncs, and blocks while it does.
     ///
     /// # Errors
     /// What the disk says; what survives a power cut is then unknown, and trying again does not help.
-    pub fn run(&self) -> io::Result<()> {
-        self.file.sync()
+    pub fn run(&self) -> io::Result<SyncDone> {
+        self.file.sync()?;
+        let deleted = !self.file.has_name()?;
+        Ok(SyncDone { number: self.number, position: self.position, deleted })
     }
 }
 

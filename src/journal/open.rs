@@ -76,6 +76,7 @@ impl Journal {
             sequence: read.sequence,
             earlier_bytes: read.earlier_bytes,
             checkpoint_bytes: read.checkpoint_bytes,
+            deleted: false,
         };
         let journal = Journal::with(Some(segment));
         Ok(Opened { journal, state, notes, unclean: read.blocks > 0 })
@@ -106,6 +107,7 @@ fn begin(disk: Arc<dyn Disk>, fresh: Fresh) -> Result<Opened, OpenError> {
         sequence: 2,
         earlier_bytes: 0,
         checkpoint_bytes: 0,
+        deleted: false,
     };
     let journal = Journal::with(Some(segment));
     Ok(Opened { journal, state: replay.finish(), notes: Vec::new(), unclean: false })

@@ -17,11 +17,13 @@ pub(super) struct Appending {
     first: Vec<u8>,
     /// When it failed last, until the operator was told that it works again.
     failed_ns: Option<u64>,
+    /// When something was appended last, or could not be, by `CLOCK_BOOTTIME`.
+    last_ns: u64,
 }
 
 impl Appending {
     pub(super) fn new(fsync: Fsync) -> Appending {
-        Appending { fsync, first: Vec::new(), failed_ns: None }
+        Appending { fsync, first: Vec::new(), failed_ns: None, last_ns: 0 }
     }
 
     /// Appends the records of a start. If there is no room for them they come before whatever is appended
@@ -58,6 +60,7 @@ impl Appending {
         if records.is_empty() {
             return Ok(Ok(()));
         }
+        self.last_ns = now.boot_ns;
         let mut appended = journal.append(&self.first, now.wall_ms);
         if appended.is_ok() {
             self.first = Vec::new();
@@ -80,6 +83,23 @@ impl Appending {
             }
             Err(error @ AppendError::Broken { .. }) => Err(ServerError::Journal(error)),
         }
+    }
+
+    /// Marks what is synced as such. Where there is no room for that, it waits like any other append.
+    ///
+    /// # Errors
+    /// [`ServerError::Journal`] when the journal cannot go on.
+    pub(super) fn mark(&mut self, journal: &mut Journal, now: Moment) -> Result<(), ServerError> {
+        self.last_ns = now.boot_ns;
+        match journal.mark(now.wall_ms) {
+            Ok(()) | Err(AppendError::Refused(_)) => Ok(()),
+            Err(error @ AppendError::Broken { .. }) => Err(ServerError::Journal(error)),
+        }
+    }
+
+    /// When something was appended last, or could not be, by `CLOCK_BOOTTIME`.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last_ns
     }
 
     /// What is wrong since the start, if anything is.

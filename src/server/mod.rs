@@ -244,6 +244,7 @@ impl Server {
             self.connections.timeout_deadline_ns(),
             self.connections.accept_deadline_ns(),
             self.sync_deadline_ns(),
+            self.mark_deadline_ns(),
             self.fold_deadline_ns(),
             self.spool.as_ref().and_then(Spool::deadline_ns),
         ];
@@ -271,6 +272,7 @@ impl Server {
             self.last_sync_ms = Some(now.wall_ms);
         }
         self.sync_if_due(now)?;
+        self.mark_if_due(now)?;
         self.fold_if_due(now)?;
         self.connections.write(&mut *self.network, now.boot_ns);
         Ok(())
@@ -299,9 +301,9 @@ impl Server {
         while let Ok(news) = self.inbox.try_recv() {
             match news {
                 News::Sink(event) => self.events.push(event),
-                News::Synced(Ok(position)) => {
+                News::Synced(Ok(done)) => {
                     self.syncer.heard();
-                    self.journal.synced_to(position);
+                    self.journal.synced_to(&done);
                     self.last_sync_ms = Some(self.clock.now().wall_ms);
                 }
                 News::Synced(Err(error)) => return Err(ServerError::Sync(error)),

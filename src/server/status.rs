@@ -41,8 +41,7 @@ impl Server {
         fact("fsync", Value::Text(self.fsync.to_string()));
         fact("journal", Value::Bytes(self.journal.bytes()));
         fact("checkpoint", Value::Bytes(self.journal.checkpoint_bytes()));
-        let unsynced = self.journal.position().saturating_sub(self.journal.synced());
-        fact("journal_unsynced", Value::Bytes(unsynced));
+        fact("journal_unsynced", Value::Bytes(self.journal.unsynced()));
         if let Some(at) = self.last_sync_ms {
             fact("last_fsync", Value::TimeMs(at));
         }

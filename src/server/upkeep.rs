@@ -16,8 +16,7 @@ impl Server {
         let due = self.sync_deadline_ns().is_some_and(|due| now.boot_ns >= due);
         if due && let Some(job) = self.journal.sync_job() {
             self.last_sync_ns = now.boot_ns;
-            let position = self.journal.position();
-            self.syncer.submit(move || News::Synced(job.run().map(|()| position)));
+            self.syncer.submit(move || News::Synced(job.run()));
         }
         let synced = match self.fsync {
             Fsync::No => u64::MAX,
@@ -35,14 +34,25 @@ impl Server {
     }
 
     pub(super) fn sync_deadline_ns(&self) -> Option<u64> {
-        if self.fsync == Fsync::No
-            || self.syncer.is_busy()
-            || self.journal.synced() >= self.journal.position()
-        {
+        if self.fsync == Fsync::No || self.syncer.is_busy() || self.journal.unsynced() == 0 {
             return None;
         }
         let waited_for = !self.unsynced_writes.is_empty();
         Some(if waited_for { 0 } else { self.last_sync_ns.saturating_add(SYNC_NS) })
+    }
+
+    /// When what was synced is to be marked as such: some time after the last append, as each says it of those
+    /// before it. With `no`, nobody knows what is synced.
+    pub(super) fn mark_deadline_ns(&self) -> Option<u64> {
+        let wanted = self.fsync != Fsync::No && self.journal.wants_mark();
+        wanted.then_some(self.appending.last_ns().saturating_add(SYNC_NS))
+    }
+
+    pub(super) fn mark_if_due(&mut self, now: Moment) -> Result<(), ServerError> {
+        if self.mark_deadline_ns().is_none_or(|due| now.boot_ns < due) {
+            return Ok(());
+        }
+        self.appending.mark(&mut self.journal, now)
     }
 
     pub(super) fn fold_deadline_ns(&self) -> Option<u64> {
@@ -50,10 +60,13 @@ impl Server {
         wanted.then_some(self.fold_after_ns)
     }
 
-    /// Folds a journal that has grown long, on its thread.
+    /// Folds a journal that has grown long, or was deleted, on its thread.
     pub(super) fn fold_if_due(&mut self, now: Moment) -> Result<(), ServerError> {
         if self.fold_deadline_ns().is_none_or(|due| now.boot_ns < due) {
             return Ok(());
+        }
+        if self.journal.was_deleted() {
+            (self.notice)("warning: somebody deleted a file of the journal: all is written anew");
         }
         match self.journal.rotate(self.core.image(), now.wall_ms) {
             Ok(job) => self.folder.submit(move || News::Checkpointed(job.run())),

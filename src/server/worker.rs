@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use crate::journal::CheckpointDone;
+use crate::journal::{CheckpointDone, SyncDone};
 use crate::spool::{Cleared, Scan, ScanError};
 use crate::turn::SinkEvent;
 
@@ -62,8 +62,8 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 pub(super) enum News {
     /// A sink has ended an order.
     Sink(SinkEvent),
-    /// The journal is synced up to this position, or that failed.
-    Synced(io::Result<u64>),
+    /// The journal is synced up to a position, or that failed.
+    Synced(io::Result<SyncDone>),
     /// A checkpoint is in place, or could not be written.
     Checkpointed(io::Result<CheckpointDone>),
     /// The spool was looked through.

@@ -34,7 +34,7 @@ fn all_requests_of_a_turn_are_one_append() {
     let mut daemon = Daemon::with(Kind { disk: Some(disk.clone()), ..Kind::default() });
     let connections: Vec<u64> = (0..5).map(|_| daemon.connect()).collect();
     daemon.pass(0);
-    daemon.until(|daemon| daemon.server.journal.synced() == daemon.server.journal.position());
+    daemon.until(|daemon| daemon.server.journal.unsynced() == 0);
     for connection in &connections {
         let request = [daemon.incr("a"), daemon.incr("b")].concat();
         daemon.net.send(*connection, &request);

@@ -2,6 +2,8 @@
 //! without spinning.
 
 use super::*;
+use crate::disk::Disk;
+use crate::journal::OpenError;
 
 fn on(disk: &FakeDisk, fsync: Fsync) -> Daemon {
     Daemon::with(Kind { sinks: 1, fsync, disk: Some(disk.clone()), ..Kind::default() })
@@ -9,7 +11,7 @@ fn on(disk: &FakeDisk, fsync: Fsync) -> Daemon {
 
 /// Whether everything that was appended is synced, as far as the loop knows.
 fn synced(daemon: &Daemon) -> bool {
-    daemon.server.journal.synced() == daemon.server.journal.position()
+    daemon.server.journal.unsynced() == 0
 }
 
 #[test]
@@ -155,6 +157,7 @@ fn with_everysec_what_was_counted_is_synced_about_a_second_later() {
     assert!(!daemon.server.syncer.is_busy());
     daemon.pass(1);
     daemon.until(synced);
+    daemon.pass(0);
     assert_eq!(daemon.sleeps(), Some(Duration::from_secs(3)));
 }
 
@@ -163,6 +166,8 @@ fn a_daemon_with_nothing_to_do_sleeps_without_an_end() {
     let disk = FakeDisk::default();
     let mut daemon = on(&disk, Fsync::Everysec);
     let connection = daemon.connect();
+    // What the start wrote is marked as synced.
+    daemon.pass(1_000);
     assert_eq!(daemon.sleeps(), None);
     let request = daemon.incr("a");
     daemon.net.send(connection, &request);
@@ -171,7 +176,67 @@ fn a_daemon_with_nothing_to_do_sleeps_without_an_end() {
     daemon.until(|daemon| daemon.written(0) == "a 1\n" && daemon.server.core.sinks_are_even());
     daemon.pass(1_000);
     daemon.until(synced);
+    daemon.pass(1_000);
     assert_eq!(daemon.sleeps(), None);
+}
+
+#[test]
+fn once_all_is_synced_and_quiet_the_journal_says_so_and_damage_to_any_of_it_is_noticed() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    daemon.count("a");
+    let counted = disk.killed();
+    daemon.pass(1_000);
+    daemon.until(synced);
+    daemon.pass(1_000);
+    let length = |disk: &FakeDisk| disk.edit("journal.1", |bytes| bytes.len());
+    let end = length(&counted);
+    assert!(end < length(&disk), "a mark was written");
+    for (disk, noticed) in [(counted, false), (disk.killed(), true)] {
+        disk.edit("journal.1", |bytes| bytes[end - 1] ^= 1);
+        let fresh = Fresh { state_id: 1, boot: BOOT, now: Moment::default() };
+        let opened = Journal::open(Arc::new(disk), fresh);
+        assert_eq!(matches!(opened, Err(OpenError::Damaged { .. })), noticed, "{opened:?}");
+    }
+}
+
+#[test]
+fn a_mark_for_which_there_is_no_room_is_tried_again_without_spinning() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Everysec);
+    daemon.count("a");
+    let length = || disk.edit("journal.1", |bytes| bytes.len());
+    let counted = length();
+    disk.space(Some(0));
+    daemon.pass(1_000);
+    daemon.until(synced);
+    for _ in 0..3 {
+        assert_eq!((length(), daemon.sleeps()), (counted, Some(Duration::from_secs(1))));
+        daemon.pass(1_000);
+    }
+    disk.space(None);
+    daemon.pass(1_000);
+    assert!(length() > counted);
+    assert_eq!(daemon.count("a"), total(2));
+}
+
+#[test]
+fn a_journal_that_somebody_deletes_is_written_anew() {
+    for fsync in [Fsync::Everysec, Fsync::Always] {
+        let disk = FakeDisk::default();
+        let mut daemon = on(&disk, fsync);
+        daemon.count("a");
+        disk.remove("journal.1").unwrap();
+        daemon.count("a");
+        daemon.pass(1_000);
+        daemon.until(|daemon| synced(daemon) && !daemon.server.folder.is_busy());
+        let notices = daemon.notices.lock().unwrap().join("\n");
+        assert!(notices.contains("somebody deleted a file of the journal"), "{notices}");
+        daemon.count("a");
+        let mut again = on(&disk.killed(), fsync);
+        again.sessions = 100;
+        assert_eq!(again.count("a"), total(4), "{fsync}");
+    }
 }
 
 #[test]

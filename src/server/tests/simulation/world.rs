@@ -9,6 +9,7 @@ use super::dice::{Dice, Swarm};
 use super::ledger::Ledger;
 use super::seams::Conn;
 use crate::disk::fake::{FakeDisk, Plan};
+use crate::record::block::BlockHeader;
 use crate::server::network::Ready;
 use crate::server::worker::Job;
 use crate::window::Moment;
@@ -211,9 +212,8 @@ impl World {
 
     /// Tells the ledger when nothing of the journal could be lost in a power cut.
     pub(super) fn look_what_is_synced(&mut self) {
-        if !self.is_dead()
-            && self.disk.is_synced(|name| name.starts_with("journal.") && !name.ends_with(".tmp"))
-        {
+        let of_journal = |name: &str| name.starts_with("journal.") && !name.ends_with(".tmp");
+        if !self.is_dead() && self.disk.is_synced(of_journal, is_mark) {
             self.ledger.synced();
         }
     }
@@ -386,4 +386,10 @@ impl Shared {
         job();
         self.lock().look_what_is_synced();
     }
+}
+
+/// Whether this is a block without records.
+fn is_mark(bytes: &[u8]) -> bool {
+    let header = bytes.try_into().ok().and_then(BlockHeader::from_bytes);
+    header.is_some_and(|header| header.length == 0)
 }
