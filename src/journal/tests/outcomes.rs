@@ -246,6 +246,20 @@ fn that_a_whole_last_segment_is_gone_cannot_be_told_before_its_checkpoint_is_the
 }
 
 #[test]
+fn a_segment_that_is_deleted_under_a_running_daemon_is_written_anew() {
+    let disk = FakeDisk::default();
+    let mut daemon = Daemon::start(&disk).unwrap();
+    daemon.add_synced();
+    assert!(!daemon.journal.wants_checkpoint());
+    disk.remove("journal.1").unwrap();
+    daemon.add_synced();
+    assert!(daemon.journal.was_deleted() && daemon.journal.wants_checkpoint());
+    daemon.fold();
+    assert!(!daemon.journal.was_deleted() && !daemon.journal.wants_checkpoint());
+    let Outcome::Started { total: 2, cut: false } = outcome(&disk.killed()) else { panic!() };
+}
+
+#[test]
 fn what_never_became_whole_is_removed_whatever_is_in_it() {
     let (disk, _) = grown();
     let checkpoint = disk.edit("checkpoint.2", |bytes| bytes.clone());
@@ -355,7 +369,7 @@ fn a_verdict_and_a_start_agree_on_thousands_of_damaged_folders() {
 type Row = (&'static str, &'static [fn()]);
 
 /// The rows of the table in the manual, and what stands behind each.
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     ("an empty file", &[an_empty_file_is_refused_wherever_it_is]),
     (
         "a file cut short, or too long",
@@ -375,6 +389,10 @@ const ROWS: [Row; 11] = [
     ("a temporary file", &[what_never_became_whole_is_removed_whatever_is_in_it]),
     // Of the lock the tests of the real disk tell, and of two daemons those of the real program.
     ("the lock", &[a_start_in_a_folder_that_holds_only_other_things_begins_anew_and_leaves_them]),
+    (
+        "a file deleted under a running daemon",
+        &[a_segment_that_is_deleted_under_a_running_daemon_is_written_anew],
+    ),
     ("two daemons", &[]),
     ("an error of the disk", &[a_read_that_fails_is_an_error_of_the_disk_and_no_damage]),
 ];
