@@ -3,12 +3,14 @@
 //! single operation. Only what changes the disk counts as an operation. It has folders, each a disk of its own
 //! with the same operations.
 
+mod change;
 pub mod spool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use self::change::{Change, Dice, apply, apply_name};
 use super::{Disk, File, Identity};
 
 /// What happens to an operation, counted from 0.
@@ -20,17 +22,6 @@ pub enum Plan {
     FailAt(u64),
     /// From this one on nothing happens any more: the process is dead.
     StopAt(u64),
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Append(u64, Vec<u8>),
-    Truncate(u64),
-    Link(String, usize),
-    Rename(String, String, usize),
-    /// The same from one folder to another, with the folders that have to be synced for it.
-    Shift(String, String, usize, BTreeSet<String>),
-    Remove(String),
 }
 
 #[derive(Debug, Default, Clone)]
@@ -63,42 +54,6 @@ pub struct FakeDisk(Arc<Mutex<Inner>>, String);
 
 #[derive(Debug)]
 struct FakeFile(FakeDisk, usize);
-
-/// Chance, as a power cut has it. With seed 0 nothing ever comes out but 0.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// xorshift64, its better half: 0 stays 0.
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 16
-    }
-
-    /// Of a change that was not synced, what a power cut leaves: nothing, all of it, or of an append only
-    /// its beginning or its end, with zeros before that.
-    fn leaves(&mut self, change: Change) -> Option<Change> {
-        match (self.next() % 4, change) {
-            (0, _) => None,
-            (1, change) => Some(change),
-            (fate, Change::Append(offset, mut bytes)) => {
-                let at = self.next() as usize % bytes.len().max(1);
-                if fate == 2 {
-                    bytes.truncate(at);
-                } else {
-                    bytes[..at].fill(0);
-                }
-                Some(Change::Append(offset, bytes))
-            }
-            (fate, change) => (fate == 3).then_some(change),
-        }
-    }
-}
 
 impl FakeDisk {
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -273,34 +228,6 @@ impl FakeDisk {
 
     fn find(&self, name: &str) -> io::Result<usize> {
         self.inner().names.get(&self.key(name)).copied().ok_or(io::ErrorKind::NotFound.into())
-    }
-}
-
-fn apply(content: &mut Vec<u8>, change: Change) {
-    match change {
-        Change::Append(offset, bytes) => {
-            let (start, end) = (offset as usize, offset as usize + bytes.len());
-            content.resize(content.len().max(end), 0);
-            content[start..end].copy_from_slice(&bytes);
-        }
-        Change::Truncate(length) => content.truncate(length as usize),
-        Change::Link(..) | Change::Rename(..) | Change::Shift(..) | Change::Remove(_) => {
-            unreachable!()
-        }
-    }
-}
-
-fn apply_name(names: &mut BTreeMap<String, usize>, change: Change) {
-    match change {
-        Change::Link(name, file) => drop(names.insert(name, file)),
-        Change::Remove(name) => drop(names.remove(&name)),
-        Change::Rename(from, to, file) | Change::Shift(from, to, file, _) => {
-            if names.get(&from) == Some(&file) {
-                names.remove(&from);
-            }
-            names.insert(to, file);
-        }
-        Change::Append(..) | Change::Truncate(_) => unreachable!(),
     }
 }
 
