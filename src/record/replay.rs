@@ -12,7 +12,7 @@ use crate::counter::name::NAME_BYTES_MAX;
 use crate::counter::table::{Definition, Slot, Values};
 use crate::ids::Answered;
 use crate::report::{Count, Report};
-use crate::window::Moment;
+use crate::window::{Moment, Window};
 
 /// Why a block cannot be replayed although its checksum is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,11 @@ impl Replay {
                 state.move_start(start, boot);
             }
             Record::Closed { window, with_idle } => {
+                let (open, Window { first, number, .. }) = (state.open.number, window);
+                if first != open || number != open {
+                    let what = format_args!("window {number} is closed, {open} is open");
+                    return Err(inconsistent(what));
+                }
                 state.close(window, with_idle);
             }
             Record::Merged { first, last } => state.merge(first, last),

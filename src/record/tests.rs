@@ -392,3 +392,17 @@ fn a_number_is_never_given_to_a_second_counter() {
     let mut last = replayed(&[defined(u64::MAX - 1, "a")]).unwrap().finish();
     assert!(last.define("b", 0, 0).is_none());
 }
+
+#[test]
+fn only_the_open_window_is_closed() {
+    let closed = |first, number| {
+        let (start, end) = (moment(1), moment(2));
+        let window = Window { first, number, start, start_boot: 1, end, end_boot: 1 };
+        Record::Closed { window, with_idle: false }
+    };
+    assert!(replayed(&[closed(1, 1), closed(2, 2)]).is_ok());
+    for wrong in [closed(1, 0), closed(0, 0), closed(2, 2), closed(0, 1), closed(2, 1)] {
+        assert!(replayed(&[wrong]).is_err());
+    }
+    assert!(replayed(&[closed(1, 1), closed(1, 1)]).is_err());
+}
