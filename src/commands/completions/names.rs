@@ -77,10 +77,10 @@ impl Place {
         let wanted = Wanted { patterns: vec![&pattern], tags: Vec::new() };
         let mut offers = BTreeSet::new();
         let asked = client.dump(&wanted, |row| {
-            // What stands in no name today may mean something to a shell.
-            if check(&row.name).is_ok()
-                && let Some(offer) = up_to_the_next_part(&row.name, &self.prefix)
+            if let Some(offer) = up_to_the_next_part(&row.name, &self.prefix)
                 && !offers.contains(offer)
+                // What stands in no name today may mean something to a shell.
+                && check(&row.name).is_ok()
             {
                 offers.insert(offer.to_owned());
             }
