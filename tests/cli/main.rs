@@ -17,5 +17,6 @@ mod spool;
 mod stopping;
 mod storm;
 mod stream;
+mod supervised;
 mod syscalls;
 mod verify;
