@@ -11,13 +11,15 @@ use std::time::Duration;
 use super::network::UnixNetwork;
 use super::spool::SpoolSetup;
 use super::worker::{Threads, Wake};
-use super::{ConnectionLimits, Server, ServerError, Setup, SinkSetup, Stopper};
+use super::{ConnectionLimits, Notice, Server, ServerError, Setup, SinkSetup, Stopper};
 use crate::format::ReportFormat;
 use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
+use crate::note::Level;
 use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
 use crate::spool::Intake;
+use crate::system::activation::HandedOver;
 use crate::system::clock::{self, Clock, SystemClock};
 use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
 use crate::system::limits::{self, Room};
@@ -25,6 +27,7 @@ use crate::system::listen::{ListenAt, ListenError, Listening};
 use crate::system::random;
 use crate::system::signals::Signals;
 use crate::system::spool::{SpoolFolder, SpoolFolderError, Watch};
+use crate::system::supervisor::Supervisor;
 use crate::turn::Rules;
 use crate::window::{BootId, Moment};
 
@@ -51,7 +54,7 @@ pub struct SpoolConfig {
 /// What a daemon is to be like.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens.
+    /// Where it listens, unless it is handed a socket.
     pub listen: ListenAt,
     /// Where its state lives; `None` keeps nothing.
     pub state_folder: Option<PathBuf>,
@@ -73,6 +76,8 @@ pub struct Config {
     pub counters_per_user_max: Option<u32>,
     /// Connections in all.
     pub connections_max: usize,
+    /// Whether each flush is told of as one message.
+    pub tell_flushes: bool,
 }
 
 impl Config {
@@ -90,8 +95,20 @@ impl Config {
             counters_max: 1_000_000,
             counters_per_user_max: None,
             connections_max: 1024,
+            tell_flushes: false,
         }
     }
+}
+
+/// What a daemon has from whoever started its process; nothing, where it is part of a program.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The signals it is to obey.
+    pub signals: Option<Signals>,
+    /// The socket it was handed.
+    pub socket: Option<HandedOver>,
+    /// Who is to be told how it does.
+    pub supervisor: Option<Box<dyn Supervisor>>,
 }
 
 /// Why a daemon cannot start.
@@ -152,16 +169,15 @@ struct Loaded {
 }
 
 impl Server {
-    /// Makes a daemon of this configuration ready. Signals are handed in if this process is to obey them;
-    /// the stopper stops it in any case. `notice` takes messages for the operator.
+    /// Makes a daemon of this configuration ready. The stopper stops it, whatever signals it obeys. `notice` takes messages for the operator.
     ///
     /// # Errors
     /// [`StartError`] says what could not be had. Nothing is left behind then.
     pub fn assemble(
         mut config: Config,
-        signals: Option<Signals>,
+        surroundings: Surroundings,
         stopper: Stopper,
-        mut notice: Box<dyn FnMut(&str) + Send>,
+        mut notice: Notice,
     ) -> Result<Server, StartError> {
         let boot = clock::boot_id().map_err(StartError::System)?;
         let now = SystemClock.now();
@@ -171,10 +187,14 @@ impl Server {
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
         let spool = open_spool(config.spool.as_ref(), &mut *notice)?;
-        let listening = Listening::open(&config.listen).map_err(StartError::Listen)?;
+        let Surroundings { signals, socket, supervisor } = surroundings;
+        let listening = match socket {
+            Some(socket) => Listening::adopt(socket),
+            None => Listening::open(&config.listen).map_err(StartError::Listen)?,
+        };
         let ready = (|| {
             let loaded = load(folder.as_ref(), boot, now)?;
-            loaded.notes.iter().for_each(|note| notice(note));
+            loaded.notes.iter().for_each(|note| notice(Level::Warning, note));
             let socket = listening.path().to_owned();
             Ok((loaded, socket))
         })();
@@ -214,6 +234,8 @@ impl Server {
             about: about(&socket, config.state_folder.as_deref(), owner),
             folder,
             hangup_stops: rustix::termios::isatty(rustix::stdio::stdout()),
+            supervisor,
+            tell_flushes: config.tell_flushes,
             notice,
         };
         Server::start(setup, stopper).map_err(StartError::Server)
@@ -221,15 +243,16 @@ impl Server {
 }
 
 /// As many connections as are configured, or, with a warning, as there are descriptors for.
-fn possible_connections(config: &Config, notice: &mut dyn FnMut(&str)) -> usize {
+fn possible_connections(config: &Config, notice: &mut dyn FnMut(Level, &str)) -> usize {
     let wanted = config.connections_max;
     match limits::allow_descriptors(wanted, config.sinks.len()) {
         Room::Enough => wanted,
         Room::Only { connections, descriptors } => {
-            notice(&format!(
-                "warning: only {connections} connections at a time, not {wanted}: no more than \
+            let told = format!(
+                "only {connections} connections at a time, not {wanted}: no more than \
                  {descriptors} files may be open; raise that with ulimit -n, or LimitNOFILE= in a unit"
-            ));
+            );
+            notice(Level::Warning, &told);
             connections
         }
     }
@@ -251,22 +274,24 @@ fn load(folder: Option<&StateFolder>, boot: BootId, now: Moment) -> Result<Loade
 /// The spool, and what hears of files that come into it. Without either the daemon counts all the same.
 fn open_spool(
     config: Option<&SpoolConfig>,
-    notice: &mut dyn FnMut(&str),
+    notice: &mut dyn FnMut(Level, &str),
 ) -> Result<Option<(SpoolSetup, Option<Watch>)>, StartError> {
     let Some(SpoolConfig { folder, mode, asked_for }) = config else { return Ok(None) };
     let folder = match SpoolFolder::open(folder, *mode) {
         Ok(folder) => folder,
         Err(error) if *asked_for => return Err(StartError::Spool(error)),
         Err(error) => {
-            notice(&format!("warning: {error}; no spooled requests are taken in"));
+            let told = format!("{error}; no spooled requests are taken in");
+            notice(Level::Warning, &told);
             return Ok(None);
         }
     };
     let watch = Watch::new(&folder).inspect_err(|error| {
         let path = folder.path().display();
-        notice(&format!(
-            "warning: spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
-        ));
+        let told = format!(
+            "spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
+        );
+        notice(Level::Warning, &told);
     });
     let path = folder.path().to_owned();
     let intake = Intake::new(Arc::new(folder));

@@ -9,11 +9,13 @@ mod crowd;
 mod error;
 pub mod network;
 mod numbers;
+mod setup;
 mod sinks;
 pub mod spool;
 mod status;
 mod stop;
 mod stopper;
+mod supervision;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -23,81 +25,27 @@ use std::fmt;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::format::ReportFormat;
+use crate::format::{ReportFormat, summary};
 use crate::journal::{Fsync, Journal};
-use crate::record::state::State;
-use crate::sink::Sink;
+use crate::note::Level;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
-use crate::turn::{Action, Core, Peer, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
-use crate::window::{BootId, Moment};
+use crate::turn::{Action, Core, Peer, Reply, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
+use crate::window::Moment;
 
 use appending::Appending;
 pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
+pub use setup::{Notice, Setup, SinkSetup};
 use sinks::SinkWorker;
-use spool::{Spool, SpoolSetup};
+use spool::Spool;
 use stop::Stopping;
 pub use stopper::Stopper;
+use supervision::Supervision;
 use upkeep::is_full;
-use worker::{Errands, Mailbox, News, Wake, Workers};
-
-/// A sink and what it gets.
-#[derive(Debug)]
-pub struct SinkSetup {
-    /// Its name in the state: `stdout`, or `file:` and the path.
-    pub place: String,
-    /// The exposition format.
-    pub format: ReportFormat,
-    /// Where it writes.
-    pub sink: Box<dyn Sink>,
-}
-
-/// Everything a server is made of.
-pub struct Setup {
-    /// The sockets.
-    pub network: Box<dyn Network>,
-    /// Wakes the network from another thread.
-    pub wake: Wake,
-    /// Who does what may block.
-    pub workers: Box<dyn Workers>,
-    /// The clock.
-    pub clock: Box<dyn Clock>,
-    /// The boot the clock runs in.
-    pub boot: BootId,
-    /// Where changes are written down.
-    pub journal: Journal,
-    /// When the journal is synced.
-    pub fsync: Fsync,
-    /// Whether the journal has to be folded before the server is ready.
-    pub fold_first: bool,
-    /// What the journal restored.
-    pub state: State,
-    /// The sinks.
-    pub sinks: Vec<SinkSetup>,
-    /// The spool, if there is one.
-    pub spool: Option<SpoolSetup>,
-    /// Limits on counters, and how flushes are made.
-    pub rules: Rules,
-    /// Limits on connections.
-    pub limits: ConnectionLimits,
-    /// Facts for the status that do not change: socket, owner.
-    pub about: Vec<(String, crate::protocol::Value)>,
-    /// The state folder, whose lock is held as long as the server lives.
-    pub folder: Option<StateFolder>,
-    /// Whether a SIGHUP ends the server, as when its terminal goes away.
-    pub hangup_stops: bool,
-    /// Takes messages for the operator.
-    pub notice: Box<dyn FnMut(&str) + Send>,
-}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("about", &self.about).finish_non_exhaustive()
-    }
-}
+use worker::{Errands, Mailbox, News};
 
 /// A daemon that is set up and runs.
 pub struct Server {
@@ -129,7 +77,9 @@ pub struct Server {
     /// Its lock is held as long as the server lives.
     state_folder: Option<StateFolder>,
     hangup_stops: bool,
-    notice: Box<dyn FnMut(&str) + Send>,
+    supervision: Supervision,
+    tell_flushes: bool,
+    notice: Notice,
 }
 
 impl fmt::Debug for Server {
@@ -190,11 +140,13 @@ impl Server {
             stopping: None,
             state_folder: setup.folder,
             hangup_stops: setup.hangup_stops,
+            supervision: Supervision::new(setup.supervisor),
+            tell_flushes: setup.tell_flushes,
             notice: setup.notice,
         };
         server.connections.numbers.in_window(server.core.window_start());
         for note in &notes {
-            (server.notice)(note);
+            (server.notice)(note.level, &note.text);
         }
         match server.make_ready(&records, setup.fold_first, now) {
             Ok(()) => Ok(server),
@@ -234,6 +186,9 @@ impl Server {
     /// [`ServerError`] when it cannot keep its promises any more. It then ends at once, so that no client
     /// is told what may not be true.
     pub fn run(mut self) -> Result<(), ServerError> {
+        let now = self.clock.now();
+        self.supervision.ready(self.core.counters(), now.boot_ns);
+        self.say_if_supervisor_fails();
         while self.stopper.times_asked() == 0 {
             let timeout = self.timeout();
             self.turn(timeout)?;
@@ -254,6 +209,7 @@ impl Server {
             self.mark_deadline_ns(),
             self.fold_deadline_ns(),
             self.spool.as_ref().and_then(Spool::deadline_ns),
+            self.supervision.deadline_ns(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         let now = self.clock.now().boot_ns;
@@ -282,6 +238,7 @@ impl Server {
         self.mark_if_due(now)?;
         self.fold_if_due(now)?;
         self.connections.write(&mut *self.network, now.boot_ns);
+        self.supervision.go_on(self.core.counters(), now.boot_ns);
         Ok(())
     }
 
@@ -290,17 +247,32 @@ impl Server {
         self.network.wait(timeout, &mut ready).map_err(ServerError::Wait)?;
         for what in ready {
             match what {
-                Ready::Listener => self.connections.waiting = true,
+                Ready::Listener => self.connections.somebody_knocks(),
                 Ready::Readable(number) => self.connections.now_readable(number, false),
                 Ready::Ending(number) => self.connections.now_readable(number, true),
                 Ready::Writable(number) => self.connections.now_writable(number),
                 Ready::Woken => self.hear()?,
                 Ready::Spool => self.look_into_spool(),
                 Ready::Hangup if self.hangup_stops => self.stopper.stop(),
-                Ready::Hangup => self.sinks.iter_mut().for_each(SinkWorker::reopen),
+                Ready::Hangup => self.reopen(),
             }
         }
         Ok(())
+    }
+
+    /// Lets sinks open their outputs anew at their next reports.
+    fn reopen(&mut self) {
+        self.sinks.iter_mut().for_each(SinkWorker::reopen);
+        (self.notice)(Level::Info, "SIGHUP: log files are opened again with the next report");
+        self.supervision.reloaded(self.core.counters());
+        self.say_if_supervisor_fails();
+    }
+
+    fn say_if_supervisor_fails(&mut self) {
+        if let Some(error) = self.supervision.problem() {
+            let told = format!("nobody hears at NOTIFY_SOCKET: {error}");
+            (self.notice)(Level::Warning, &told);
+        }
     }
 
     /// Takes in what other threads tell.
@@ -383,8 +355,12 @@ impl Server {
                     self.unsynced_writes.push((sink, self.journal.position()));
                 }
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
-                Action::Note(note) => (self.notice)(&note),
-                Action::Flushed { .. } => {
+                Action::Note(note) => (self.notice)(note.level, &note.text),
+                Action::Flushed(report) => {
+                    self.supervision.flushed(&report);
+                    if self.tell_flushes {
+                        (self.notice)(Level::Info, &summary::flushed(&report));
+                    }
                     self.connections.numbers.in_window(self.core.window_start());
                     self.look_into_spool();
                 }

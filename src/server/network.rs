@@ -6,10 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use interprocess::local_socket::{Listener, Stream, prelude::*};
+use interprocess::local_socket::{Listener, Stream};
 use interprocess::os::unix::uds_local_socket as uds;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 
@@ -35,6 +36,15 @@ pub enum Ready {
     Hangup,
     /// Something came into the spool.
     Spool,
+}
+
+/// Who is to answer those that wait to be accepted when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// This server: nobody comes after it.
+    Ours,
+    /// The next one, at the same socket: there they wait, and others may join them.
+    Left,
 }
 
 /// The sockets as the loop needs them. A connection has a number, which is never used again.
@@ -79,8 +89,9 @@ pub trait Network: Send {
     /// Hangs up.
     fn close(&mut self, connection: u64);
 
-    /// Lets nobody new connect; who is waiting can still be accepted.
-    fn stop_listening(&mut self);
+    /// Has no more of the listener: lets nobody new connect and leaves accepting those that wait to the
+    /// server, or leaves them all at a socket that was handed over.
+    fn stop_listening(&mut self) -> Backlog;
 }
 
 const LISTENER: Token = Token(0);
@@ -173,9 +184,10 @@ impl Network for UnixNetwork {
     fn accept(&mut self) -> io::Result<(u64, u32)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = rustix::net::accept_with(socket(self.listening.listener()).as_fd(), flags)?;
+        // A peer outside the daemon's pid namespace has the pid 0 here, for which interprocess and rustix have
+        // no value; only the uid is wanted.
+        let uid = getsockopt(&fd, PeerCredentials)?.uid();
         let stream = Stream::UdSocket(uds::Stream::from(fd));
-        let uid = stream.peer_creds()?.euid();
-        let uid = uid.ok_or_else(|| io::Error::other("the peer's uid is not known"))?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.connections.insert(number, stream);
@@ -218,8 +230,15 @@ impl Network for UnixNetwork {
         self.connections.remove(&connection);
     }
 
-    fn stop_listening(&mut self) {
+    fn stop_listening(&mut self) -> Backlog {
+        if self.listening.is_handed_over() {
+            // Whoever comes now is for the next one, and must not wake us up any more.
+            let fd = socket(self.listening.listener()).as_fd().as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            return Backlog::Left;
+        }
         self.listening.unlink();
+        Backlog::Ours
     }
 }
 

@@ -10,6 +10,7 @@ mod simulation;
 mod sockets;
 mod spooled;
 mod stopping;
+mod supervised;
 mod upkeep;
 
 use std::io;
@@ -17,7 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::fake::{FakeClock, FakeNetwork, FakeSink, Gate, Net, Sleep};
-use super::worker::Threads;
+use super::spool::SpoolSetup;
+use super::worker::{Threads, Workers};
 use super::*;
 use crate::disk::fake::FakeDisk;
 use crate::disk::fake::spool::FakeSpool;
@@ -26,7 +28,11 @@ use crate::ids::RequestId;
 use crate::journal::{Fresh, Opened};
 use crate::protocol::{Entry, Hello, Request, Response, VERSION, Wanted};
 use crate::record::state::State;
+use crate::sink::Sink;
 use crate::spool::Intake;
+use crate::system::supervisor::Supervisor;
+use crate::turn::Rules;
+use crate::window::BootId;
 
 const BOOT: BootId = 3;
 const OWNER: u32 = 1_000;
@@ -53,6 +59,7 @@ struct Kind {
     disk: Option<FakeDisk>,
     spool: Option<FakeSpool>,
     workers: Box<dyn Workers>,
+    supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Default for Kind {
@@ -65,6 +72,7 @@ impl Default for Kind {
             disk: None,
             spool: None,
             workers: Box::new(Threads),
+            supervisor: None,
         }
     }
 }
@@ -131,7 +139,9 @@ impl Daemon {
             about: Vec::new(),
             folder: None,
             hangup_stops: false,
-            notice: Box::new(move |notice| told.lock().unwrap().push(notice.to_owned())),
+            supervisor: kind.supervisor,
+            tell_flushes: false,
+            notice: Box::new(move |_, notice| told.lock().unwrap().push(notice.to_owned())),
         };
         let server = Server::start(setup, stopper.clone()).ok()?;
         Some(Daemon { server, net, clock, stopper, logs, gates, notices, sessions: 0 })

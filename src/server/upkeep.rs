@@ -6,6 +6,7 @@ use std::io;
 use super::worker::News;
 use super::{Server, ServerError};
 use crate::journal::{AppendError, CheckpointDone, Fsync};
+use crate::note::Level;
 use crate::window::Moment;
 
 /// With `everysec`, what was written is synced this long after it at the latest, in nanoseconds.
@@ -68,7 +69,8 @@ impl Server {
             return Ok(());
         }
         if self.journal.was_deleted() {
-            (self.notice)("warning: somebody deleted a file of the journal: all is written anew");
+            let what = "somebody deleted a file of the journal: all is written anew";
+            (self.notice)(Level::Warning, what);
         }
         match self.journal.rotate(self.core.image(), now.wall_ms) {
             Ok(job) => self.folder.submit(move || News::Checkpointed(job.run())),
@@ -102,7 +104,8 @@ impl Server {
         self.journal.checkpointed(done);
         self.fold_error = None;
         for (file, error) in &done.not_removed {
-            (self.notice)(&format!("cannot remove {file}, which is not needed any more: {error}"));
+            let told = format!("cannot remove {file}, which is not needed any more: {error}");
+            (self.notice)(Level::Warning, &told);
         }
     }
 
@@ -110,7 +113,8 @@ impl Server {
     pub(super) fn fold_failed(&mut self, why: &str) {
         self.fold_after_ns = self.clock.now().boot_ns.saturating_add(60 * SYNC_NS);
         self.fold_error = Some(why.to_owned());
-        (self.notice)(&format!("cannot write a checkpoint: {why}; the journal goes on without"));
+        let told = format!("cannot write a checkpoint: {why}; the journal goes on without");
+        (self.notice)(Level::Error, &told);
     }
 }
 

@@ -6,10 +6,13 @@
 
 mod bad_input;
 mod commands;
+mod container;
 mod durability;
+mod handover;
 mod harness;
 mod hostile;
 mod incr;
+mod journald;
 mod run;
 mod sinks;
 mod sockets;
@@ -17,6 +20,7 @@ mod spool;
 mod stopping;
 mod storm;
 mod stream;
+mod supervised;
 mod syscalls;
 mod terminal;
 mod verify;

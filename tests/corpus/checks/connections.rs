@@ -92,7 +92,9 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
         folder: None,
         spool: None,
         hangup_stops: false,
-        notice: Box::new(|_| ()),
+        supervisor: None,
+        tell_flushes: true,
+        notice: Box::new(|_, _| ()),
     };
     let server = Server::start(setup, stopper).expect("a server without a disk starts");
     server.run().expect("nothing here fails");
