@@ -264,13 +264,10 @@ impl Server {
 
     /// Has files removed whose requests are in the journal for good.
     fn clear_if_synced(&mut self) {
-        let synced = match self.fsync {
-            Fsync::No => u64::MAX,
-            Fsync::Always | Fsync::Everysec => self.journal.synced(),
-        };
+        let (journal, any) = (&self.journal, self.fsync == Fsync::No);
         let Some(spool) = &mut self.spool else { return };
-        let covered = matches!(spool.phase, Phase::Counted { position, .. } if position <= synced);
-        if !covered {
+        let covered = |position| any || journal.is_synced_to(position);
+        if !matches!(spool.phase, Phase::Counted { position, .. } if covered(position)) {
             return;
         }
         if let Phase::Counted { files, .. } = std::mem::replace(&mut spool.phase, Phase::Idle) {

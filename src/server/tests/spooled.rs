@@ -386,3 +386,28 @@ fn what_cannot_be_removed_is_tried_again_once_a_second_and_counts_once() {
     assert!(status(&mut daemon).contains("problems: []"));
     assert_eq!(daemon.count("a"), total(2));
 }
+
+/// A request that no daemon counts.
+fn refused_request(session: u128) -> Vec<u8> {
+    let id = RequestId { session, seq: 0, born_ns: 1 };
+    let entries = vec![Entry { name: "-bad", amount: 1 }];
+    to_bytes(&Request::Incr { id, atomic: true, totals: false, entries }).unwrap()
+}
+
+#[test]
+fn a_refused_request_is_cleared_though_the_journal_has_nothing_to_sync() {
+    let disk = FakeDisk::default();
+    let (spool, mut daemon) = (FakeSpool::of(&disk), on(&disk, Fsync::Everysec));
+    daemon.until(is_idle);
+    // What the start wrote is marked as synced; the mark itself is not synced.
+    daemon.pass(1_500);
+    spool.room(Room::Spool).put(&slot_name(77), &refused_request(77));
+    daemon.net.script().tell(Ready::Spool);
+    daemon.until(|_| !spool.names(Room::Taken).is_empty());
+    daemon.until(|_| !spool.names(Room::Refused).is_empty());
+    daemon.pass(1_000);
+    put(&disk, 1..2);
+    daemon.net.script().tell(Ready::Spool);
+    daemon.until(|daemon| daemon.server.core.counters() == 1);
+    assert_eq!(daemon.count("a"), total(2));
+}
