@@ -48,6 +48,8 @@ pub(super) struct Spool {
     /// How many refused files are kept, as the last scan found.
     kept: usize,
     last_refused: Option<String>,
+    /// What keeps others from names of requests, as the last scan found.
+    stuck: Option<(String, usize)>,
     failed: Option<String>,
     /// In this minute: since when, and how many refusals were told.
     told: (u64, u32),
@@ -80,6 +82,7 @@ impl Spool {
             refused: 0,
             kept: 0,
             last_refused: None,
+            stuck: None,
             failed: None,
             told: (0, 0),
         }
@@ -123,6 +126,7 @@ impl Spool {
             Err(error) => return self.fail(error, now),
         };
         self.kept = scan.kept;
+        self.stuck = scan.stuck.take();
         let mut notes = self.note_refused(std::mem::take(&mut scan.refused), now);
         match scan.failed.take() {
             Some((file, error)) => notes.extend(self.note_failed(format!("{file}: {error}"), now)),
@@ -196,6 +200,10 @@ impl Spool {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.failed.clone().into_iter().collect();
         let path = self.path.display();
+        if let Some((first, count)) = &self.stuck {
+            let what = "names of requests are taken by what can be neither moved nor removed";
+            problems.push(format!("{count} {what}: remove {path}/{first}"));
+        }
         let last = self.last_refused.as_ref();
         let last = last.map_or_else(String::new, |last| format!("; the last: {last}"));
         if self.kept > 0 {

@@ -320,7 +320,7 @@ fn refusals_are_told_a_few_times_a_minute_and_stay_a_problem_while_the_files_are
     daemon.until(is_idle);
     let notices = daemon.notices.lock().unwrap().clone();
     assert_eq!(notices.len(), 11, "{notices:#?}");
-    let first = "spool /spool: not counted: refused/r00000.1 of uid 1000: it is no spooled request \
+    let first = "spool /spool: not counted: refused/r00000.1.bad of uid 1000: it is no spooled request \
                  of countd";
     assert_eq!(
         (notices[0].as_str(), notices[10].as_str()),
@@ -329,7 +329,7 @@ fn refusals_are_told_a_few_times_a_minute_and_stay_a_problem_while_the_files_are
     let shown = status(&mut daemon);
     assert!(shown.contains("(\"spool_refused\", Number(20))"), "{shown}");
     let problem =
-        "20 spooled files are not counted, see /spool/refused; the last: refused/r00019.20";
+        "20 spooled files are not counted, see /spool/refused; the last: refused/r00019.20.bad";
     assert!(shown.contains(problem), "{shown}");
     for name in spool.names(Room::Refused) {
         spool.room(Room::Refused).remove(&name).unwrap();
