@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::worker::{Errands, News};
 use super::{Server, ServerError};
@@ -15,6 +16,11 @@ use crate::window::Moment;
 
 /// Time from the begin of a scan to the next that nothing but a hint asks for, in nanoseconds.
 const SCAN_NS: u64 = 100_000_000;
+/// How many times as long as a scan took the spool is left alone after it, unless there is more to take: what
+/// it costs to pass over files that nobody wants is then a small part of a processor.
+const REST_TIMES: u64 = 10;
+/// At most so long, in nanoseconds.
+const REST_MAX_NS: u64 = 60_000_000_000;
 /// How long a spool in which something failed is left alone, in nanoseconds.
 const RETRY_NS: u64 = 1_000_000_000;
 /// Refusals that are told in a minute.
@@ -29,6 +35,8 @@ pub struct SpoolSetup {
     pub path: PathBuf,
     /// What takes them.
     pub intake: Intake,
+    /// How often it is to be looked at though nothing says that a file came: where nothing can hear of it.
+    pub look_every: Option<Duration>,
 }
 
 /// A spool with its worker.
@@ -43,6 +51,11 @@ pub(super) struct Spool {
     wanted: bool,
     /// No scan is begun before this moment.
     scan_after_ns: u64,
+    /// Nor before this one, whatever is wanted.
+    rest_until_ns: u64,
+    /// When the last scan was begun.
+    scanned_ns: u64,
+    look_every_ns: Option<u64>,
     taken: u64,
     refused: u64,
     /// How many refused files are kept, as the last scan found.
@@ -78,6 +91,11 @@ impl Spool {
             phase: Phase::Idle,
             wanted: true,
             scan_after_ns: 0,
+            rest_until_ns: 0,
+            scanned_ns: 0,
+            look_every_ns: setup
+                .look_every
+                .map(|every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)),
             taken: 0,
             refused: 0,
             kept: 0,
@@ -91,9 +109,13 @@ impl Spool {
     /// When the loop has to come back for it though nothing happens.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         match self.phase {
-            Phase::Idle if self.wanted => Some(self.scan_after_ns),
+            Phase::Idle => {
+                let looked = self.look_every_ns.map(|every| self.scanned_ns.saturating_add(every));
+                let due = if self.wanted { Some(self.scan_after_ns) } else { looked };
+                due.map(|due| due.max(self.rest_until_ns))
+            }
             Phase::Found(_) => Some(0),
-            Phase::Idle | Phase::Working | Phase::Counted { .. } | Phase::GivenUp => None,
+            Phase::Working | Phase::Counted { .. } | Phase::GivenUp => None,
         }
     }
 
@@ -113,6 +135,7 @@ impl Spool {
         let due = self.deadline_ns().is_some_and(|due| now.boot_ns >= due);
         if due && matches!(self.phase, Phase::Idle) {
             self.wanted = false;
+            self.scanned_ns = now.boot_ns;
             self.scan_after_ns = now.boot_ns.saturating_add(SCAN_NS);
             self.submit(move |intake| News::Spooled(intake.scan(now.wall_ms)));
         }
@@ -125,6 +148,9 @@ impl Spool {
             Ok(scan) => scan,
             Err(error) => return self.fail(error, now),
         };
+        let took = now.boot_ns.saturating_sub(self.scanned_ns);
+        let rest = if scan.more { 0 } else { took.saturating_mul(REST_TIMES).min(REST_MAX_NS) };
+        self.rest_until_ns = now.boot_ns.saturating_add(rest);
         self.kept = scan.kept;
         self.stuck = scan.stuck.take();
         let mut notes = self.note_refused(std::mem::take(&mut scan.refused), now);

@@ -52,6 +52,7 @@ struct Kind {
     fsync: Fsync,
     disk: Option<FakeDisk>,
     spool: Option<FakeSpool>,
+    look_every: Option<Duration>,
     workers: Box<dyn Workers>,
 }
 
@@ -64,6 +65,7 @@ impl Default for Kind {
             fsync: Fsync::Everysec,
             disk: None,
             spool: None,
+            look_every: None,
             workers: Box::new(Threads),
         }
     }
@@ -126,6 +128,7 @@ impl Daemon {
             spool: kind.spool.map(|disk| SpoolSetup {
                 path: "/spool".into(),
                 intake: Intake::new(Arc::new(disk)),
+                look_every: kind.look_every,
             }),
             limits: kind.limits,
             about: Vec::new(),

@@ -268,6 +268,43 @@ fn a_daemon_with_an_empty_spool_sleeps_without_an_end() {
 }
 
 #[test]
+fn a_spool_that_nothing_can_watch_is_looked_at_every_interval_though_nothing_is_flushed() {
+    let disk = FakeDisk::default();
+    let spool = Some(FakeSpool::of(&disk));
+    let look_every = Some(Duration::from_secs(7));
+    let mut daemon = Daemon::with(Kind { spool, look_every, ..Kind::default() });
+    daemon.until(is_idle);
+    assert_eq!(daemon.sleeps(), Some(Duration::from_secs(7)));
+    put(&disk, 1..2);
+    daemon.pass(6_999);
+    assert_eq!((is_idle(&daemon), daemon.sleeps()), (true, Some(Duration::from_millis(1))));
+    daemon.pass(1);
+    daemon.until(|daemon| daemon.server.core.counters() == 1);
+    assert_eq!(daemon.count("a"), total(2));
+}
+
+#[test]
+fn after_a_scan_that_took_long_the_next_waits_ten_times_as_long_whatever_comes() {
+    let disk = FakeDisk::default();
+    let later = Later::default();
+    let kind = Kind {
+        spool: Some(FakeSpool::of(&disk)),
+        workers: Box::new(later.clone()),
+        ..Kind::default()
+    };
+    let mut daemon = Daemon::with(kind);
+    daemon.settle();
+    for (took, waits) in [(300, 3_000), (5, 95), (3_600_000, 60_000)] {
+        daemon.pass(took);
+        assert!(later.work_for(&mut daemon));
+        daemon.net.script().tell(Ready::Spool);
+        daemon.settle();
+        assert_eq!(daemon.sleeps(), Some(Duration::from_millis(waits)));
+        daemon.pass(waits);
+    }
+}
+
+#[test]
 fn hints_that_come_without_end_make_ten_scans_a_second() {
     let mut daemon = on(&FakeDisk::default(), Fsync::Everysec);
     daemon.until(is_idle);
@@ -405,6 +442,7 @@ fn a_refused_request_is_cleared_though_the_journal_has_nothing_to_sync() {
     daemon.net.script().tell(Ready::Spool);
     daemon.until(|_| !spool.names(Room::Taken).is_empty());
     daemon.until(|_| !spool.names(Room::Refused).is_empty());
+    daemon.until(is_idle);
     daemon.pass(1_000);
     put(&disk, 1..2);
     daemon.net.script().tell(Ready::Spool);
