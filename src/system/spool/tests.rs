@@ -206,7 +206,7 @@ fn a_folder_that_others_can_change_at_will_is_refused() {
     std::fs::create_dir(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o733)).unwrap();
     assert!(refused().contains("no sticky bit"), "{}", refused());
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o1733)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o3733)).unwrap();
     let elsewhere = temporary.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, path.join("taken")).unwrap();
@@ -218,6 +218,22 @@ fn a_folder_that_others_can_change_at_will_is_refused() {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&path, Some(1), None).unwrap();
         assert!(refused().contains("belongs to uid 1"), "{}", refused());
+    }
+}
+
+#[test]
+fn a_folder_in_which_the_files_of_others_could_not_be_read_is_refused() {
+    let why = "others may write to it, and it has no set-group-ID bit, without which their files \
+               cannot be read: chmod 3733 or 0700 it";
+    for (mode, euid, expected) in [
+        (0o1733, 1_000, Err(why.to_owned())),
+        (0o1730, 1_000, Err(why.to_owned())),
+        (0o3733, 1_000, Ok(())),
+        (0o700, 1_000, Ok(())),
+        (0o755, 1_000, Ok(())),
+        (0o1733, 0, Ok(())),
+    ] {
+        assert_eq!(check(euid, mode, euid), expected, "{mode:o} for uid {euid}");
     }
 }
 
