@@ -125,6 +125,12 @@ impl Spool {
         matches!(self.phase, Phase::Idle) && !self.wanted
     }
 
+    /// Whether it is left alone until the next start.
+    #[cfg(test)]
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.phase, Phase::GivenUp)
+    }
+
     fn submit(&mut self, job: impl FnOnce(&mut Intake) -> News + Send + 'static) {
         let intake = Arc::clone(&self.intake);
         self.phase = Phase::Working;

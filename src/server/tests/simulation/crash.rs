@@ -44,6 +44,8 @@ impl Life {
             fold_bytes: 400,
             one_folder: false,
             connections_max: 10,
+            spool: false,
+            watched: false,
         };
         let simulation = Simulation::with(World::new(1, traced), settings);
         let mut world = simulation.shared.lock();
