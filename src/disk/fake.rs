@@ -203,6 +203,25 @@ impl FakeDisk {
         self.edit(name, |content| content.extend_from_slice(bytes));
     }
 
+    /// Somebody else puts a file there, synced with all names in this folder and those in it: no operation of
+    /// ours.
+    pub fn put_by_others(&self, name: &str, bytes: &[u8]) {
+        let mut inner = self.inner();
+        let file = inner.files.len();
+        let (written, synced) = (bytes.to_vec(), bytes.to_vec());
+        inner.files.push(Content { written, synced, unsynced: Vec::new() });
+        let change = Change::Link(self.key(name), file);
+        apply_name(&mut inner.names, change.clone());
+        inner.unsynced_names.push(change);
+        for change in std::mem::take(&mut inner.unsynced_names) {
+            if change.names().iter().all(|name| name.starts_with(&self.1)) {
+                apply_name(&mut inner.synced_names, change);
+            } else {
+                inner.unsynced_names.push(change);
+            }
+        }
+    }
+
     /// Whether the next operation is to be done.
     fn begin(&self) -> io::Result<MutexGuard<'_, Inner>> {
         let mut inner = self.inner();
@@ -248,13 +267,7 @@ impl Inner {
     fn sync_names(&mut self, folder: &str) {
         let mut held = BTreeSet::new();
         for mut change in std::mem::take(&mut self.unsynced_names) {
-            let names = match &change {
-                Change::Link(name, _) | Change::Remove(name) => vec![name.clone()],
-                Change::Rename(from, to, _) | Change::Shift(from, to, ..) => {
-                    vec![from.clone(), to.clone()]
-                }
-                Change::Append(..) | Change::Truncate(_) => unreachable!(),
-            };
+            let names = change.names();
             let synced = match &mut change {
                 Change::Shift(.., folders) => {
                     folders.remove(folder);

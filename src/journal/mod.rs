@@ -172,9 +172,9 @@ impl Journal {
         self.position
     }
 
-    /// The position up to which all is synced.
-    pub fn synced(&self) -> u64 {
-        self.synced
+    /// Whether all records up to a position would survive a power cut. A mark at the end need not.
+    pub fn is_synced_to(&self, position: u64) -> bool {
+        position <= self.synced || self.unsynced() == 0
     }
 
     /// How many bytes of records are not known to be synced.

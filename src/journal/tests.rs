@@ -232,13 +232,13 @@ fn positions_say_what_is_synced_over_all_segments() {
     let done = job.run().unwrap();
     assert!(done.position < daemon.journal.position());
     daemon.journal.synced_to(&done);
-    assert_eq!(daemon.journal.synced(), done.position);
+    assert_eq!(daemon.journal.synced, done.position);
     let position = daemon.journal.position();
     daemon.fold();
-    assert_eq!((daemon.journal.position(), daemon.journal.synced()), (position, position));
+    assert_eq!((daemon.journal.position(), daemon.journal.synced), (position, position));
     let done = job.run().unwrap();
     daemon.journal.synced_to(&done);
-    assert_eq!(daemon.journal.synced(), position);
+    assert_eq!(daemon.journal.synced, position);
     assert!(!daemon.journal.was_deleted(), "the segment it synced was folded");
     daemon.add().unwrap();
     assert!(daemon.journal.sync_job().is_some());
@@ -292,7 +292,7 @@ fn an_ephemeral_journal_takes_all_and_wants_nothing() {
         journal.append(&vec![0; 1 << 20], 0).unwrap();
     }
     assert!(journal.sync_job().is_none() && !journal.wants_checkpoint());
-    assert_eq!(journal.synced(), 20 << 20);
+    assert_eq!(journal.synced, 20 << 20);
     journal.sync().unwrap();
     let image = Image::of(&State::new(1, 1, NOW));
     let done = journal.rotate(image, 0).unwrap().run().unwrap();

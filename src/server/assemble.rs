@@ -186,7 +186,7 @@ impl Server {
         let folder = config.state_folder.as_deref().map(StateFolder::open).transpose();
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
-        let spool = open_spool(config.spool.as_ref(), &mut *notice)?;
+        let spool = open_spool(&config, &mut *notice)?;
         let Surroundings { signals, socket, supervisor } = surroundings;
         let listening = match socket {
             Some(socket) => Listening::adopt(socket),
@@ -273,10 +273,10 @@ fn load(folder: Option<&StateFolder>, boot: BootId, now: Moment) -> Result<Loade
 
 /// The spool, and what hears of files that come into it. Without either the daemon counts all the same.
 fn open_spool(
-    config: Option<&SpoolConfig>,
+    config: &Config,
     notice: &mut dyn FnMut(Level, &str),
 ) -> Result<Option<(SpoolSetup, Option<Watch>)>, StartError> {
-    let Some(SpoolConfig { folder, mode, asked_for }) = config else { return Ok(None) };
+    let Some(SpoolConfig { folder, mode, asked_for }) = &config.spool else { return Ok(None) };
     let folder = match SpoolFolder::open(folder, *mode) {
         Ok(folder) => folder,
         Err(error) if *asked_for => return Err(StartError::Spool(error)),
@@ -289,13 +289,14 @@ fn open_spool(
     let watch = Watch::new(&folder).inspect_err(|error| {
         let path = folder.path().display();
         let told = format!(
-            "spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
+            "spool folder {path}: it cannot be watched: {error}; it is looked at every flush interval"
         );
         notice(Level::Warning, &told);
     });
     let path = folder.path().to_owned();
     let intake = Intake::new(Arc::new(folder));
-    Ok(Some((SpoolSetup { path, intake }, watch.ok())))
+    let look_every = watch.is_err().then_some(config.interval);
+    Ok(Some((SpoolSetup { path, intake, look_every }, watch.ok())))
 }
 
 fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::worker::{Errands, News};
 use super::{Server, ServerError};
@@ -16,6 +17,11 @@ use crate::window::Moment;
 
 /// Time from the begin of a scan to the next that nothing but a hint asks for, in nanoseconds.
 const SCAN_NS: u64 = 100_000_000;
+/// How many times as long as a scan took the spool is left alone after it, unless there is more to take: what
+/// it costs to pass over files that nobody wants is then a small part of a processor.
+const REST_TIMES: u64 = 10;
+/// At most so long, in nanoseconds.
+const REST_MAX_NS: u64 = 60_000_000_000;
 /// How long a spool in which something failed is left alone, in nanoseconds.
 const RETRY_NS: u64 = 1_000_000_000;
 /// Refusals that are told in a minute.
@@ -30,6 +36,8 @@ pub struct SpoolSetup {
     pub path: PathBuf,
     /// What takes them.
     pub intake: Intake,
+    /// How often it is to be looked at though nothing says that a file came: where nothing can hear of it.
+    pub look_every: Option<Duration>,
 }
 
 /// A spool with its worker.
@@ -44,11 +52,18 @@ pub(super) struct Spool {
     wanted: bool,
     /// No scan is begun before this moment.
     scan_after_ns: u64,
+    /// Nor before this one, whatever is wanted.
+    rest_until_ns: u64,
+    /// When the last scan was begun.
+    scanned_ns: u64,
+    look_every_ns: Option<u64>,
     taken: u64,
     refused: u64,
     /// How many refused files are kept, as the last scan found.
     kept: usize,
     last_refused: Option<String>,
+    /// What keeps others from names of requests, as the last scan found.
+    stuck: Option<(String, usize)>,
     failed: Option<String>,
     /// In this minute: since when, and how many refusals were told.
     told: (u64, u32),
@@ -77,10 +92,16 @@ impl Spool {
             phase: Phase::Idle,
             wanted: true,
             scan_after_ns: 0,
+            rest_until_ns: 0,
+            scanned_ns: 0,
+            look_every_ns: setup
+                .look_every
+                .map(|every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)),
             taken: 0,
             refused: 0,
             kept: 0,
             last_refused: None,
+            stuck: None,
             failed: None,
             told: (0, 0),
         }
@@ -89,9 +110,13 @@ impl Spool {
     /// When the loop has to come back for it though nothing happens.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         match self.phase {
-            Phase::Idle if self.wanted => Some(self.scan_after_ns),
+            Phase::Idle => {
+                let looked = self.look_every_ns.map(|every| self.scanned_ns.saturating_add(every));
+                let due = if self.wanted { Some(self.scan_after_ns) } else { looked };
+                due.map(|due| due.max(self.rest_until_ns))
+            }
             Phase::Found(_) => Some(0),
-            Phase::Idle | Phase::Working | Phase::Counted { .. } | Phase::GivenUp => None,
+            Phase::Working | Phase::Counted { .. } | Phase::GivenUp => None,
         }
     }
 
@@ -99,6 +124,12 @@ impl Spool {
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle) && !self.wanted
+    }
+
+    /// Whether it is left alone until the next start.
+    #[cfg(test)]
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.phase, Phase::GivenUp)
     }
 
     fn submit(&mut self, job: impl FnOnce(&mut Intake) -> News + Send + 'static) {
@@ -111,6 +142,7 @@ impl Spool {
         let due = self.deadline_ns().is_some_and(|due| now.boot_ns >= due);
         if due && matches!(self.phase, Phase::Idle) {
             self.wanted = false;
+            self.scanned_ns = now.boot_ns;
             self.scan_after_ns = now.boot_ns.saturating_add(SCAN_NS);
             self.submit(move |intake| News::Spooled(intake.scan(now.wall_ms)));
         }
@@ -123,7 +155,11 @@ impl Spool {
             Ok(scan) => scan,
             Err(error) => return self.fail(error, now),
         };
+        let took = now.boot_ns.saturating_sub(self.scanned_ns);
+        let rest = if scan.more { 0 } else { took.saturating_mul(REST_TIMES).min(REST_MAX_NS) };
+        self.rest_until_ns = now.boot_ns.saturating_add(rest);
         self.kept = scan.kept;
+        self.stuck = scan.stuck.take();
         let mut notes = self.note_refused(std::mem::take(&mut scan.refused), now);
         match scan.failed.take() {
             Some((file, error)) => notes.extend(self.note_failed(format!("{file}: {error}"), now)),
@@ -197,6 +233,10 @@ impl Spool {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.failed.clone().into_iter().collect();
         let path = self.path.display();
+        if let Some((first, count)) = &self.stuck {
+            let what = "names of requests are taken by what can be neither moved nor removed";
+            problems.push(format!("{count} {what}: remove {path}/{first}"));
+        }
         let last = self.last_refused.as_ref();
         let last = last.map_or_else(String::new, |last| format!("; the last: {last}"));
         if self.kept > 0 {
@@ -265,13 +305,10 @@ impl Server {
 
     /// Has files removed whose requests are in the journal for good.
     fn clear_if_synced(&mut self) {
-        let synced = match self.fsync {
-            Fsync::No => u64::MAX,
-            Fsync::Always | Fsync::Everysec => self.journal.synced(),
-        };
+        let (journal, any) = (&self.journal, self.fsync == Fsync::No);
         let Some(spool) = &mut self.spool else { return };
-        let covered = matches!(spool.phase, Phase::Counted { position, .. } if position <= synced);
-        if !covered {
+        let covered = |position| any || journal.is_synced_to(position);
+        if !matches!(spool.phase, Phase::Counted { position, .. } if covered(position)) {
             return;
         }
         if let Phase::Counted { files, .. } = std::mem::replace(&mut spool.phase, Phase::Idle) {

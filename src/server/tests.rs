@@ -58,6 +58,7 @@ struct Kind {
     fsync: Fsync,
     disk: Option<FakeDisk>,
     spool: Option<FakeSpool>,
+    look_every: Option<Duration>,
     workers: Box<dyn Workers>,
     supervisor: Option<Box<dyn Supervisor>>,
 }
@@ -71,6 +72,7 @@ impl Default for Kind {
             fsync: Fsync::Everysec,
             disk: None,
             spool: None,
+            look_every: None,
             workers: Box::new(Threads),
             supervisor: None,
         }
@@ -134,6 +136,7 @@ impl Daemon {
             spool: kind.spool.map(|disk| SpoolSetup {
                 path: "/spool".into(),
                 intake: Intake::new(Arc::new(disk)),
+                look_every: kind.look_every,
             }),
             limits: kind.limits,
             about: Vec::new(),

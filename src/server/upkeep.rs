@@ -21,13 +21,9 @@ impl Server {
             self.last_sync_ns = now.boot_ns;
             self.syncer.submit(move || News::Synced(job.run()));
         }
-        let synced = match self.fsync {
-            Fsync::No => u64::MAX,
-            Fsync::Always | Fsync::Everysec => self.journal.synced(),
-        };
-        let sinks = &mut self.sinks;
+        let (sinks, journal, any) = (&mut self.sinks, &self.journal, self.fsync == Fsync::No);
         self.unsynced_writes.retain(|&(sink, position)| {
-            let covered = position <= synced;
+            let covered = any || journal.is_synced_to(position);
             if let Some(worker) = sinks.get_mut(sink).filter(|_| covered) {
                 worker.write();
             }

@@ -6,10 +6,14 @@
 //!
 //! ```text
 //! SPOOL/rNNNNN --scan--> SPOOL/taken/rNNNNN --clear--> gone, or SPOOL/refused/rNNNNN.K
+//!                                                      (rNNNNN.K.unread, rNNNNN.K.bad)
 //! ```
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod aside;
+
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -17,6 +21,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use self::aside::{Aside, Kept};
+pub use self::aside::{GARBAGE_MAX, REQUESTS_MAX, Refusal};
 use crate::disk::spool::{Kind, Looked, Room, SpoolDisk};
 use crate::protocol::spooled::{self, FILE_BYTES_MAX, SLOTS, SpooledError};
 
@@ -24,8 +30,6 @@ use crate::protocol::spooled::{self, FILE_BYTES_MAX, SLOTS, SpooledError};
 pub const FILES_MAX: usize = 1_000;
 /// Bytes of requests after which a scan takes no more.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
-/// Files kept that could not be accepted; past it they are removed.
-pub const REFUSED_MAX: usize = 1_000;
 /// Leftovers of clients that a scan looks at.
 const TEMPORARIES_MAX: usize = 1_000;
 /// After so long whoever writes a file is not writing any more, in milliseconds.
@@ -44,27 +48,6 @@ pub struct File {
     pub payload: Vec<u8>,
 }
 
-/// Something that was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Where it is now, from the spool folder.
-    pub place: String,
-    /// Whose it is, if that is known.
-    pub uid: Option<u32>,
-    /// Why.
-    pub why: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place)?;
-        if let Some(uid) = self.uid {
-            write!(f, " of uid {uid}")?;
-        }
-        write!(f, ": {}", self.why)
-    }
-}
-
 /// What a scan found.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -80,6 +63,9 @@ pub struct Scan {
     pub kept: usize,
     /// What could not be taken just now, and why; the next scan tries again.
     pub failed: Option<(String, io::Error)>,
+    /// What has the names of requests and can be neither moved nor removed: where the first is, from the spool
+    /// folder, and how many there are.
+    pub stuck: Option<(String, usize)>,
 }
 
 /// What is to become of a file that was handed over.
@@ -106,17 +92,16 @@ pub struct Intake {
     disk: Arc<dyn SpoolDisk>,
     /// Rooms that are to be synced before anything is handed over: after a start, all.
     dirty: Vec<Room>,
-    /// Folders in the place of files that can be neither moved aside nor removed; told before.
+    /// What is no file, has the name of one, and can be neither moved nor removed; told before.
     stuck: BTreeSet<String>,
-    /// How many files are kept that were not accepted.
-    kept: usize,
+    kept: Kept,
 }
 
 impl Intake {
     /// Takes out of this spool folder.
     pub fn new(disk: Arc<dyn SpoolDisk>) -> Intake {
         let dirty = vec![Room::Spool, Room::Taken, Room::Refused];
-        Intake { disk, dirty, stuck: BTreeSet::new(), kept: 0 }
+        Intake { disk, dirty, stuck: BTreeSet::new(), kept: Kept::default() }
     }
 
     /// Takes what is there: first what was taken before and not cleared.
@@ -130,30 +115,28 @@ impl Intake {
         let listed = |room, wanted: &dyn Fn(&str) -> bool, max| {
             self.disk.list(room, wanted, max).map_err(ScanError::List)
         };
-        let kept = listed(Room::Refused, &|_| true, REFUSED_MAX.saturating_add(1))?.len();
-        let taken = listed(Room::Taken, &|_| true, FILES_MAX.saturating_add(1))?;
-        let slots = listed(Room::Spool, &spooled::is_slot, slots_max())?;
-        let temporaries = listed(Room::Spool, &spooled::is_temporary, TEMPORARIES_MAX)?;
-        self.kept = kept;
-        let mut names = taken.into_iter();
-        for name in names.by_ref().take(FILES_MAX) {
+        let refused = listed(Room::Refused, &|_| true, GARBAGE_MAX.saturating_add(REQUESTS_MAX))?;
+        // All of them: there are no more of these names.
+        let taken = listed(Room::Taken, &spooled::is_slot, slots_max())?;
+        let found = listed(Room::Spool, &slots_and_temporaries(), usize::MAX)?;
+        self.kept = Kept::of(&refused);
+        let before = std::mem::take(&mut self.stuck);
+        for name in taken {
             if in_hand.is_full() {
                 (scan.all, scan.more) = (false, true);
                 break;
             }
-            self.examine(&name, &mut in_hand, &mut scan);
+            self.examine(&name, false, &before, &mut in_hand, &mut scan);
         }
-        if names.next().is_some() {
-            (scan.all, scan.more) = (false, true);
-        }
-        let before = std::mem::take(&mut self.stuck);
+        let (slots, temporaries): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|name| spooled::is_slot(name));
         for name in slots {
             if scan.more || in_hand.is_full() {
                 scan.more = true;
                 break;
             }
             match self.take(&name, &before, &mut scan) {
-                Ok(true) => self.examine(&name, &mut in_hand, &mut scan),
+                Ok(true) => self.examine(&name, true, &before, &mut in_hand, &mut scan),
                 Ok(false) => {}
                 Err(error) => {
                     scan.failed.get_or_insert((name, error));
@@ -164,7 +147,8 @@ impl Intake {
             self.remove_old(&name, now_ms);
         }
         self.sync().map_err(ScanError::Sync)?;
-        scan.kept = self.kept;
+        scan.kept = self.kept.all();
+        scan.stuck = self.stuck.first().map(|first| (first.clone(), self.stuck.len()));
         Ok(scan)
     }
 
@@ -176,7 +160,8 @@ impl Intake {
             let done = match fate {
                 Fate::Done => self.remove(Room::Taken, &file.name),
                 Fate::Refused(why) => {
-                    let refused = self.refuse(Room::Taken, &file.name, Some(file.uid), why);
+                    let (name, uid) = (&file.name, Some(file.uid));
+                    let refused = self.refuse(Room::Taken, name, uid, why, Aside::Request);
                     refused.map(|refusal| cleared.refused.push(refusal))
                 }
             };
@@ -196,7 +181,7 @@ impl Intake {
             Err(error) => return Err(error),
         };
         if looked.kind == Kind::Folder {
-            self.put_folder_aside(name, looked, before, scan);
+            self.put_aside(Room::Spool, name, looked, before, scan);
             return Ok(false);
         }
         match self.disk.shift(Room::Spool, name, Room::Taken, name) {
@@ -212,84 +197,72 @@ impl Intake {
         }
     }
 
-    /// A folder has to be writable for who moves it, and empty to be removed: it may have to stay.
-    fn put_folder_aside(
+    /// Reads what was taken, by this scan or before it, or moves it aside.
+    fn examine(
         &mut self,
         name: &str,
-        looked: Looked,
+        fresh: bool,
         before: &BTreeSet<String>,
+        in_hand: &mut InHand,
         scan: &mut Scan,
     ) {
-        let (uid, why) = (Some(looked.uid), "it is a folder".to_owned());
-        if let Ok(refusal) = self.refuse(Room::Spool, name, uid, why.clone()) {
-            scan.refused.push(refusal);
-            return;
-        }
-        if !before.contains(name) {
-            let why = format!("{why}, and cannot be moved");
-            scan.refused.push(Refusal { place: name.to_owned(), uid, why });
-        }
-        self.stuck.insert(name.to_owned());
-    }
-
-    /// Reads what was taken, or moves it aside.
-    fn examine(&mut self, name: &str, in_hand: &mut InHand, scan: &mut Scan) {
-        match self.read(name) {
+        match self.read(name, fresh) {
             Ok(file) => {
                 in_hand.fill(file.payload.len());
                 scan.files.push(file);
             }
-            Err(Unread::Bad(uid, why)) => match self.refuse(Room::Taken, name, Some(uid), why) {
-                Ok(refusal) => scan.refused.push(refusal),
-                Err(error) => scan.leave(name, error),
-            },
+            // It was never counted, and needs no place in this scan.
+            Err(Unread::NoFile(looked)) => {
+                self.put_aside(Room::Taken, name, looked, before, scan);
+            }
+            Err(Unread::Bad(uid, why, aside)) => {
+                match self.refuse(Room::Taken, name, Some(uid), why, aside) {
+                    Ok(refusal) => scan.refused.push(refusal),
+                    Err(error) => scan.leave(name, error),
+                }
+            }
             Err(Unread::NotNow(error)) => scan.leave(name, error),
         }
     }
 
-    fn read(&self, name: &str) -> Result<File, Unread> {
+    /// What was taken by this scan was never counted; of what was there before nobody knows.
+    fn read(&self, name: &str, fresh: bool) -> Result<File, Unread> {
         let looked = self.disk.look(Room::Taken, name).map_err(Unread::NotNow)?;
-        let bad = |why: String| Unread::Bad(looked.uid, why);
-        check(&looked).map_err(bad)?;
+        let bad = |why: String, aside| match (fresh, aside) {
+            (false, Aside::Request | Aside::Doubtful) => {
+                let why = format!(
+                    "{why}; it may have been counted: move it back only if it is known not to be"
+                );
+                Unread::Bad(looked.uid, why, Aside::Doubtful)
+            }
+            (true, _) | (false, Aside::Garbage) => Unread::Bad(looked.uid, why, aside),
+        };
+        let check = |looked: &Looked| match looked.kind {
+            Kind::Folder | Kind::Other => Err(Unread::NoFile(*looked)),
+            Kind::File if is_too_long(looked) => {
+                Err(bad(SpooledError::TooLong.to_string(), Aside::Garbage))
+            }
+            Kind::File if !looked.one_name => {
+                Err(bad("it has other names, too".into(), Aside::Request))
+            }
+            Kind::File => Ok(()),
+        };
+        check(&looked)?;
         let max = FILE_BYTES_MAX.saturating_add(1);
         let (opened, bytes) = self.disk.read(Room::Taken, name, max).map_err(|error| {
-            if is_shortage(&error) {
+            let forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+            if is_shortage(&error) || !fresh && !forbidden {
                 return Unread::NotNow(error);
             }
-            bad(format!("it cannot be read: {error}"))
+            bad(format!("it cannot be read: {error}"), Aside::Request)
         })?;
-        check(&opened).map_err(bad)?;
-        let (session, payload) = spooled::from_bytes(&bytes).map_err(|e| bad(e.to_string()))?;
+        check(&opened)?;
+        let (session, payload) = spooled::from_bytes(&bytes).map_err(|error| {
+            let newer = matches!(error, SpooledError::NewerVersion(_));
+            bad(error.to_string(), if newer { Aside::Request } else { Aside::Garbage })
+        })?;
         let payload = payload.to_vec();
         Ok(File { name: name.to_owned(), uid: opened.uid, session, payload })
-    }
-
-    /// Moves aside what cannot be accepted, or removes it where there is too much of that already.
-    fn refuse(
-        &mut self,
-        room: Room,
-        name: &str,
-        uid: Option<u32>,
-        why: String,
-    ) -> io::Result<Refusal> {
-        if self.kept < REFUSED_MAX {
-            for number in (1..=REFUSED_MAX).map(|number| number.saturating_add(self.kept)) {
-                let new = format!("{name}.{number}");
-                match self.disk.shift(room, name, Room::Refused, &new) {
-                    Ok(()) => {
-                        self.changed(room);
-                        self.changed(Room::Refused);
-                        self.kept = self.kept.saturating_add(1);
-                        return Ok(Refusal { place: format!("refused/{new}"), uid, why });
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    // It may be possible to remove it where it cannot be moved.
-                    Err(_) => break,
-                }
-            }
-        }
-        self.remove(room, name)?;
-        Ok(Refusal { place: format!("{name} (removed)"), uid, why })
     }
 
     fn remove(&mut self, room: Room, name: &str) -> io::Result<()> {
@@ -337,8 +310,10 @@ impl Scan {
 
 /// Why a file that was taken is not handed over.
 enum Unread {
+    /// It is no file.
+    NoFile(Looked),
     /// It can never be, being whose and what it is.
-    Bad(u32, String),
+    Bad(u32, String, Aside),
     /// It may be the next time.
     NotNow(io::Error),
 }
@@ -391,15 +366,20 @@ fn slots_max() -> usize {
     usize::try_from(SLOTS).unwrap_or(usize::MAX)
 }
 
-/// Whether something can be a request at all.
-fn check(looked: &Looked) -> Result<(), String> {
-    let length = usize::try_from(looked.bytes).unwrap_or(usize::MAX);
-    match looked.kind {
-        Kind::Folder => Err("it is a folder".into()),
-        Kind::Other => Err("it is not a regular file".into()),
-        Kind::File if !looked.one_name => Err("it has other names, too".into()),
-        Kind::File if length > FILE_BYTES_MAX => Err(SpooledError::TooLong.to_string()),
-        Kind::File => Ok(()),
+fn is_too_long(looked: &Looked) -> bool {
+    usize::try_from(looked.bytes).unwrap_or(usize::MAX) > FILE_BYTES_MAX
+}
+
+/// All slots, and no more than so many temporaries, in one pass through a folder of any length.
+fn slots_and_temporaries() -> impl Fn(&str) -> bool {
+    let temporaries = Cell::new(0_usize);
+    move |name| {
+        if spooled::is_slot(name) {
+            return true;
+        }
+        let wanted = temporaries.get() < TEMPORARIES_MAX && spooled::is_temporary(name);
+        temporaries.set(temporaries.get().saturating_add(usize::from(wanted)));
+        wanted
     }
 }
 

@@ -273,7 +273,7 @@ fn other_users_spool_and_can_neither_list_nor_change_what_others_did() {
 }
 
 #[test]
-fn a_daemon_that_is_not_root_moves_aside_what_it_cannot_read_and_leaves_folders() {
+fn a_daemon_that_is_not_root_moves_aside_what_it_cannot_read_and_renames_folders() {
     if !is_root() {
         return;
     }
@@ -298,9 +298,10 @@ fn a_daemon_that_is_not_root_moves_aside_what_it_cannot_read_and_leaves_folders(
     let daemon = crate::harness::Daemon::spawn(command);
     until("it is counted", || spool.home.run(&["get", "a"]).stdout == "1\n");
     let said = daemon.stop().stderr;
-    assert!(said.contains("r00001 of uid 0: it is a folder, and cannot be moved"), "{said}");
+    let folder = "r00001.1.stuck of uid 0: it is a folder, and cannot be moved to refused";
+    assert!(said.contains(folder), "{said}");
     assert!(said.contains("refused/r00002.1 of uid 0: it cannot be read: Permission"), "{said}");
-    assert!(spool.path("r00001/x").exists());
+    assert!(spool.path("r00001.1.stuck/x").exists());
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::harness::{Daemon, Home, PATIENCE, Ran};
 fn supervised(home: &Home, watchdog_usec: &str, watchdog_pid: &str) -> (Daemon, UnixDatagram) {
     let socket = UnixDatagram::bind(home.path("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let serve = home.serve_command(&[]);
+    // No flush but those asked for, however slow the machine is.
+    let serve = home.serve_command(&["--interval", "1h"]);
     let mut command = Command::new("sh");
     let script = format!("export WATCHDOG_PID={watchdog_pid}; exec \"$0\" \"$@\"");
     command.args(["-c", &script, "env", "--default-signal=INT,TERM,HUP"]);

@@ -15,6 +15,19 @@ pub(super) enum Change {
     Remove(String),
 }
 
+impl Change {
+    /// The names that it changes.
+    pub(super) fn names(&self) -> Vec<String> {
+        match self {
+            Change::Link(name, _) | Change::Remove(name) => vec![name.clone()],
+            Change::Rename(from, to, _) | Change::Shift(from, to, ..) => {
+                vec![from.clone(), to.clone()]
+            }
+            Change::Append(..) | Change::Truncate(_) => unreachable!(),
+        }
+    }
+}
+
 /// Chance, as a power cut has it. With seed 0 nothing ever comes out but 0.
 pub(super) struct Dice(u64);
 

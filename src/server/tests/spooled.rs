@@ -268,6 +268,43 @@ fn a_daemon_with_an_empty_spool_sleeps_without_an_end() {
 }
 
 #[test]
+fn a_spool_that_nothing_can_watch_is_looked_at_every_interval_though_nothing_is_flushed() {
+    let disk = FakeDisk::default();
+    let spool = Some(FakeSpool::of(&disk));
+    let look_every = Some(Duration::from_secs(7));
+    let mut daemon = Daemon::with(Kind { spool, look_every, ..Kind::default() });
+    daemon.until(is_idle);
+    assert_eq!(daemon.sleeps(), Some(Duration::from_secs(7)));
+    put(&disk, 1..2);
+    daemon.pass(6_999);
+    assert_eq!((is_idle(&daemon), daemon.sleeps()), (true, Some(Duration::from_millis(1))));
+    daemon.pass(1);
+    daemon.until(|daemon| daemon.server.core.counters() == 1);
+    assert_eq!(daemon.count("a"), total(2));
+}
+
+#[test]
+fn after_a_scan_that_took_long_the_next_waits_ten_times_as_long_whatever_comes() {
+    let disk = FakeDisk::default();
+    let later = Later::default();
+    let kind = Kind {
+        spool: Some(FakeSpool::of(&disk)),
+        workers: Box::new(later.clone()),
+        ..Kind::default()
+    };
+    let mut daemon = Daemon::with(kind);
+    daemon.settle();
+    for (took, waits) in [(300, 3_000), (5, 95), (3_600_000, 60_000)] {
+        daemon.pass(took);
+        assert!(later.work_for(&mut daemon));
+        daemon.net.script().tell(Ready::Spool);
+        daemon.settle();
+        assert_eq!(daemon.sleeps(), Some(Duration::from_millis(waits)));
+        daemon.pass(waits);
+    }
+}
+
+#[test]
 fn hints_that_come_without_end_make_ten_scans_a_second() {
     let mut daemon = on(&FakeDisk::default(), Fsync::Everysec);
     daemon.until(is_idle);
@@ -320,7 +357,7 @@ fn refusals_are_told_a_few_times_a_minute_and_stay_a_problem_while_the_files_are
     daemon.until(is_idle);
     let notices = daemon.notices.lock().unwrap().clone();
     assert_eq!(notices.len(), 11, "{notices:#?}");
-    let first = "spool /spool: not counted: refused/r00000.1 of uid 1000: it is no spooled request \
+    let first = "spool /spool: not counted: refused/r00000.1.bad of uid 1000: it is no spooled request \
                  of countd";
     assert_eq!(
         (notices[0].as_str(), notices[10].as_str()),
@@ -329,7 +366,7 @@ fn refusals_are_told_a_few_times_a_minute_and_stay_a_problem_while_the_files_are
     let shown = status(&mut daemon);
     assert!(shown.contains("(\"spool_refused\", Number(20))"), "{shown}");
     let problem =
-        "20 spooled files are not counted, see /spool/refused; the last: refused/r00019.20";
+        "20 spooled files are not counted, see /spool/refused; the last: refused/r00019.20.bad";
     assert!(shown.contains(problem), "{shown}");
     for name in spool.names(Room::Refused) {
         spool.room(Room::Refused).remove(&name).unwrap();
@@ -384,5 +421,31 @@ fn what_cannot_be_removed_is_tried_again_once_a_second_and_counts_once() {
     daemon.pass(1_000);
     while later.work_for(&mut daemon) {}
     assert!(status(&mut daemon).contains("problems: []"));
+    assert_eq!(daemon.count("a"), total(2));
+}
+
+/// A request that no daemon counts.
+fn refused_request(session: u128) -> Vec<u8> {
+    let id = RequestId { session, seq: 0, born_ns: 1 };
+    let entries = vec![Entry { name: "-bad", amount: 1 }];
+    to_bytes(&Request::Incr { id, atomic: true, totals: false, entries }).unwrap()
+}
+
+#[test]
+fn a_refused_request_is_cleared_though_the_journal_has_nothing_to_sync() {
+    let disk = FakeDisk::default();
+    let (spool, mut daemon) = (FakeSpool::of(&disk), on(&disk, Fsync::Everysec));
+    daemon.until(is_idle);
+    // What the start wrote is marked as synced; the mark itself is not synced.
+    daemon.pass(1_500);
+    spool.room(Room::Spool).put(&slot_name(77), &refused_request(77));
+    daemon.net.script().tell(Ready::Spool);
+    daemon.until(|_| !spool.names(Room::Taken).is_empty());
+    daemon.until(|_| !spool.names(Room::Refused).is_empty());
+    daemon.until(is_idle);
+    daemon.pass(1_000);
+    put(&disk, 1..2);
+    daemon.net.script().tell(Ready::Spool);
+    daemon.until(|daemon| daemon.server.core.counters() == 1);
     assert_eq!(daemon.count("a"), total(2));
 }

@@ -68,16 +68,7 @@ impl SpoolFolder {
         let spool = open_folder(CWD, path, OFlags::empty()).map_err(io("open"))?;
         let found = rustix::fs::fstat(&spool).map_err(|error| io("look at")(error.into()))?;
         let euid = rustix::process::geteuid().as_raw();
-        if found.st_uid != euid {
-            return Err(failed(format!(
-                "it belongs to uid {}, not to the daemon's user",
-                found.st_uid
-            )));
-        }
-        if found.st_mode & 0o022 != 0 && found.st_mode & 0o1000 == 0 {
-            let why = "others may write to it, and it has no sticky bit: chmod 3733 or 0700 it";
-            return Err(failed(why.into()));
-        }
+        check(found.st_uid, found.st_mode, euid).map_err(failed)?;
         let own = |name| own_folder(&spool, name, euid).map_err(|why| failed(why.to_string()));
         let (taken, refused) = (own("taken")?, own("refused")?);
         let locked = rustix::fs::flock(&taken, FlockOperation::NonBlockingLockExclusive);
@@ -100,6 +91,26 @@ impl SpoolFolder {
             Room::Refused => &self.refused,
         }
     }
+}
+
+/// Whether requests can be taken out of a folder of this owner and mode. Its owner is asked for first: of any
+/// other the mode says nothing.
+fn check(owner: u32, mode: u32, euid: u32) -> Result<(), String> {
+    if owner != euid {
+        return Err(format!("it belongs to uid {owner}, not to the daemon's user"));
+    }
+    let shared = mode & 0o022 != 0;
+    if shared && mode & 0o1000 == 0 {
+        let why = "others may write to it, and it has no sticky bit: chmod 3733 or 0700 it";
+        return Err(why.into());
+    }
+    // Files are for their owner and for the folder's group, which they get by this bit.
+    if shared && mode & 0o2000 == 0 && euid != 0 {
+        let why = "others may write to it, and it has no set-group-ID bit, without which their files \
+                   cannot be read: chmod 3733 or 0700 it";
+        return Err(why.into());
+    }
+    Ok(())
 }
 
 /// Makes the folder, with this mode whatever the umask, and the parents of one that is for nobody else.

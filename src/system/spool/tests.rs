@@ -169,7 +169,7 @@ fn reading_follows_no_link_and_waits_for_nobody() {
 fn what_is_removed_for_want_of_room_is_not_what_a_link_leads_to() {
     let mut world = World::new();
     for number in 0..1_000 {
-        std::fs::write(world.path(&format!("refused/{number}")), "").unwrap();
+        std::fs::write(world.path(&format!("refused/{number}.bad")), "").unwrap();
     }
     let outside = world.temporary.path().join("outside");
     std::fs::write(&outside, "precious").unwrap();
@@ -178,9 +178,10 @@ fn what_is_removed_for_want_of_room_is_not_what_a_link_leads_to() {
     std::fs::create_dir(world.path("r00003")).unwrap();
     std::fs::create_dir_all(world.path("r00004/full")).unwrap();
     let places: Vec<String> = world.refused().into_iter().map(|(place, _)| place).collect();
-    let removed = ["r00001", "r00002", "r00003"].map(|name| format!("{name} (removed)"));
-    assert_eq!(places[..3], removed);
-    assert_eq!(places[3..], ["r00004"], "it cannot be moved, and is told once");
+    let removed = ["r00001 (removed)", "r00003 (removed)"];
+    assert_eq!(places[..2], removed);
+    assert_eq!(places[2..], ["r00004.1.stuck", "refused/r00002.1"], "their slots are free");
+    assert!(world.path("r00004.1.stuck/full").exists());
     assert!(world.refused().is_empty());
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "precious");
 }
@@ -205,7 +206,7 @@ fn a_folder_that_others_can_change_at_will_is_refused() {
     std::fs::create_dir(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o733)).unwrap();
     assert!(refused().contains("no sticky bit"), "{}", refused());
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o1733)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o3733)).unwrap();
     let elsewhere = temporary.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, path.join("taken")).unwrap();
@@ -217,6 +218,22 @@ fn a_folder_that_others_can_change_at_will_is_refused() {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&path, Some(1), None).unwrap();
         assert!(refused().contains("belongs to uid 1"), "{}", refused());
+    }
+}
+
+#[test]
+fn a_folder_in_which_the_files_of_others_could_not_be_read_is_refused() {
+    let why = "others may write to it, and it has no set-group-ID bit, without which their files \
+               cannot be read: chmod 3733 or 0700 it";
+    for (mode, euid, expected) in [
+        (0o1733, 1_000, Err(why.to_owned())),
+        (0o1730, 1_000, Err(why.to_owned())),
+        (0o3733, 1_000, Ok(())),
+        (0o700, 1_000, Ok(())),
+        (0o755, 1_000, Ok(())),
+        (0o1733, 0, Ok(())),
+    ] {
+        assert_eq!(check(euid, mode, euid), expected, "{mode:o} for uid {euid}");
     }
 }
 
@@ -234,6 +251,6 @@ fn a_watch_hears_of_files_that_get_a_name_and_of_nothing_else() {
     assert!(watch.heard() && !watch.heard());
     assert_eq!(intake.scan(0).unwrap().refused.len(), 1);
     assert!(!watch.heard(), "a scan does not wake itself");
-    std::fs::remove_file(path.join("refused/r00001.1")).unwrap();
+    std::fs::remove_file(path.join("refused/r00001.1.bad")).unwrap();
     assert!(watch.heard());
 }

@@ -45,6 +45,8 @@ impl Life {
             one_folder: false,
             handed_over: false,
             connections_max: 10,
+            spool: false,
+            watched: false,
         };
         let simulation = Simulation::with(World::new(1, traced), settings);
         let mut world = simulation.shared.lock();

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::clients::Client;
 use super::ledger::{Output, Totals};
 use super::seams::SimStdout;
+use super::spooling::Spooling;
 use super::world::{Doom, Mode, Shared, World};
 use crate::record::image::Image;
 use crate::record::{Record, records};
@@ -16,6 +17,11 @@ use crate::sink::log_file::LogFile;
 const TURNS: u64 = 1_200;
 /// Turns in which a calm world comes to rest.
 const REST_TURNS_MAX: u64 = 3_000;
+
+/// How often a spool is looked at that is not watched.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Turns after which nothing is left to do in a calm world, not even to mark the journal.
+const QUIET_TURNS: usize = 10;
 
 /// How a daemon is set up in every run of a seed.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +38,9 @@ pub(super) struct Settings {
     /// The socket is handed over from one daemon to the next.
     pub(super) handed_over: bool,
     pub(super) connections_max: usize,
+    pub(super) spool: bool,
+    /// The daemon hears of what is spooled.
+    pub(super) watched: bool,
 }
 
 /// What a simulation has been through.
@@ -87,6 +96,8 @@ impl Settings {
             one_folder: dice.happens(200),
             handed_over: dice.happens(400),
             connections_max: 2 + dice.index(20),
+            spool: world.swarm.spools > 0,
+            watched: dice.happens(600),
         }
     }
 }
@@ -100,7 +111,7 @@ impl Simulation {
 
     pub(super) fn with(mut world: World, settings: Settings) -> Simulation {
         world.note(|| format!("{settings:?}"));
-        world.one_folder = settings.one_folder;
+        (world.one_folder, world.watched) = (settings.one_folder, settings.watched);
         world.handed_over = settings.handed_over;
         let disk = world.disk.clone();
         world.begin_process(disk);
@@ -127,9 +138,33 @@ impl Simulation {
             }
         }
         self.rest();
+        if self.settings.spool {
+            self.spool_in_the_quiet();
+        }
         self.stop();
         self.start();
         self.check_rested();
+    }
+
+    /// What is spooled when nothing else happens for long is taken all the same.
+    fn spool_in_the_quiet(&mut self) {
+        for what in [Spooling::Refused, Spooling::Good] {
+            (0..QUIET_TURNS).for_each(|_| self.turn());
+            self.shared.lock().spool(what);
+            self.rest();
+        }
+    }
+
+    /// Whether nothing is left in the spool. One that was given up is for the next start.
+    fn has_no_spooled(&mut self) -> bool {
+        let spool = self.server.as_ref().and_then(|server| server.spool.as_ref());
+        let Some(spool) = spool else { return true };
+        if spool.is_given_up() {
+            self.stop();
+            self.start();
+            return false;
+        }
+        spool.is_idle() && self.shared.lock().spool_is_empty()
     }
 
     /// Starts the daemon, as often as it takes.
@@ -185,6 +220,11 @@ impl Simulation {
             let sink = Box::new(SimStdout { world, rendered: Vec::new(), written: 0 });
             sinks.push(SinkSetup { place: "stdout".into(), format: ReportFormat::Logfmt, sink });
         }
+        let spool = self.settings.spool.then(|| SpoolSetup {
+            path: "/sim/spool".into(),
+            intake: Intake::new(Arc::new(FakeSpool::of(&disk))),
+            look_every: (!self.settings.watched).then_some(LOOK_EVERY),
+        });
         let opened = Journal::open(Arc::new(disk), Fresh { state_id: 7, boot, now });
         if let Err(error) = &opened {
             let damage = !matches!(error, crate::journal::OpenError::Io { .. });
@@ -222,7 +262,7 @@ impl Simulation {
                 owner: OWNER,
             },
             about: Vec::new(),
-            spool: None,
+            spool,
             folder: None,
             hangup_stops: false,
             supervisor: None,
@@ -410,19 +450,21 @@ impl Simulation {
         self.shared.lock().calm_down();
         let mut flushed = false;
         for turn in 0.. {
+            let no_spooled = self.has_no_spooled();
             let Some(server) = &self.server else { return };
             if turn == REST_TURNS_MAX {
                 let (core, world) = (&server.core, self.shared.lock());
                 panic!(
-                    "no rest: {}; {:?}, {:?}",
+                    "no rest: {}; {:?}, {:?}, {:?}",
                     world.unrest(),
+                    server.spool.as_ref().map(|spool| (spool.is_idle(), spool.problems())),
                     core.unpaid(),
                     server.connections
                 );
             }
             let even = server.core.sinks_are_even() && server.connections.len() == 0;
             let mut world = self.shared.lock();
-            if world.is_at_rest() && even {
+            if world.is_at_rest() && even && no_spooled {
                 if flushed && !server.core.has_unflushed() {
                     break;
                 }
@@ -432,6 +474,11 @@ impl Simulation {
             }
             drop(world);
             self.turn();
+        }
+        if self.settings.spool {
+            let mut world = self.shared.lock();
+            world.ledger.spooled_is_counted();
+            world.check_refused();
         }
         self.check_rested();
         let found = self.found();

@@ -67,6 +67,8 @@ pub(super) struct Swarm {
     pub(super) kills: u64,
     pub(super) power_cuts: u64,
     pub(super) stops: u64,
+    /// What is spooled; there is a spool if anything ever is.
+    pub(super) spools: u64,
 }
 
 impl Swarm {
@@ -77,7 +79,7 @@ impl Swarm {
         let (slow_readers, long_waits, clock_steps) = (rate(1_000), rate(40), rate(30));
         let (disk_failures, full_disks, sink_failures) = (rate(25), rate(15), rate(400));
         let (rotations, kills, power_cuts, stops) = (rate(30), rate(15), rate(10), rate(8));
-        let streams = rate(800);
+        let (streams, spools) = (rate(800), rate(100));
         Swarm {
             clients_max: 2 + dice.index(14),
             steps: 1 + dice.below(4),
@@ -100,6 +102,7 @@ impl Swarm {
             kills,
             power_cuts,
             stops,
+            spools,
         }
     }
 
@@ -127,6 +130,7 @@ impl Swarm {
             kills: 0,
             power_cuts: 0,
             stops: 0,
+            spools: 0,
         }
     }
 }

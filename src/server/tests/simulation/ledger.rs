@@ -9,6 +9,8 @@ use crate::ids::Answer;
 
 /// Counters that are deleted now and then begin so.
 pub(super) const DELETED: &str = "gone.";
+/// Counters that are counted only by what is spooled begin so.
+pub(super) const SPOOLED: &str = "spool.";
 /// These two are only ever counted together.
 pub(super) const PAIR: [&str; 2] = ["pair.a", "pair.b"];
 
@@ -170,12 +172,21 @@ impl Ledger {
         self.synced();
     }
 
-    /// Nobody will ask again: what is found is what counts.
+    /// All that was spooled is taken, and counted: without syncs a power cut may have taken some.
+    pub(super) fn spooled_is_counted(&mut self) {
+        let sure = !self.outputs_vague;
+        for (_, account) in self.accounts.iter_mut().filter(|(n, _)| n.starts_with(SPOOLED) && sure)
+        {
+            account.acknowledged = account.sent;
+        }
+    }
+
+    /// Nobody will ask again, and only what is spooled may still be counted: what is found is what counts.
     pub(super) fn nobody_is_left(&mut self, found: &Totals) {
         for (name, account) in &mut self.accounts {
             let total = found.get(name).copied().unwrap_or(0);
             account.told.retain(|told| *told <= total);
-            if !name.starts_with(DELETED) {
+            if !name.starts_with(DELETED) && !name.starts_with(SPOOLED) {
                 (account.sent, account.acknowledged) = (total, total);
             }
             account.safe = account.safe.min(account.acknowledged);

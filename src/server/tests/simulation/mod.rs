@@ -8,6 +8,7 @@ mod daemon;
 mod dice;
 mod ledger;
 mod seams;
+mod spooling;
 mod world;
 
 use std::io::Write;

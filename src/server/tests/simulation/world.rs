@@ -48,6 +48,10 @@ pub(super) struct World {
     pub(super) disk: FakeDisk,
     /// The log is in the state folder, too.
     pub(super) one_folder: bool,
+    /// The daemon hears of what is spooled.
+    pub(super) watched: bool,
+    /// Requests that were spooled and that no daemon counts.
+    pub(super) unacceptable: usize,
     pub(super) doom: Option<Doom>,
     doom_in: u64,
     /// What a power cut leaves of what was not synced, if it is not left to chance.
@@ -99,6 +103,8 @@ impl World {
             boot: 1,
             disk: FakeDisk::default(),
             one_folder: false,
+            watched: false,
+            unacceptable: 0,
             doom: None,
             doom_in: 0,
             cut_leaves: None,
@@ -331,6 +337,9 @@ impl World {
     }
 
     fn clients_move(&mut self) {
+        if self.dice.happens(self.swarm.spools) {
+            self.spool_anything();
+        }
         if self.clients.len() < self.swarm.clients_max && self.dice.happens(self.swarm.newcomers) {
             let newcomer = Client::any(self);
             self.clients.push(newcomer);
