@@ -143,7 +143,9 @@ impl Sums {
         let Sums { items, names, places, .. } = self;
         let at = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
         let same = |&place: &u32| {
-            items.get(at(place)).is_some_and(|item| item.name_in(names).as_bytes() == name)
+            items
+                .get(at(place))
+                .is_some_and(|item| names.as_bytes().get(item.range()) == Some(name))
         };
         let place = at(*places.find(hash, same)?);
         items.get_mut(place)
@@ -160,8 +162,12 @@ impl Sums {
 
 impl Item {
     fn name_in<'a>(&self, names: &'a str) -> &'a str {
+        names.get(self.range()).unwrap_or_default()
+    }
+
+    fn range(&self) -> Range<usize> {
         let at = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
-        names.get(at(self.name.start)..at(self.name.end)).unwrap_or_default()
+        at(self.name.start)..at(self.name.end)
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn count(
     let mut tally = Tally {
         stream,
         tags,
+        amounts: false,
         err,
         due: None,
         failure: None,
@@ -101,6 +102,8 @@ fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure>
 struct Tally<'a> {
     stream: Stream,
     tags: &'a [(&'a str, &'a str)],
+    /// Whether the last line had an amount of its own.
+    amounts: bool,
     err: &'a mut dyn Write,
     /// When what the stream holds has to be sent.
     due: Option<Deadline>,
@@ -162,14 +165,17 @@ impl Tally<'_> {
             return false;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match memchr::memchr2(b' ', b'\t', line) {
-            None => self.stream.add_known(line, 1),
-            Some(at) => {
-                let (name, amount) = line.split_at_checked(at).unwrap_or_default();
-                let amount = amount.get(1..).and_then(plain_amount);
-                amount.is_some_and(|amount| self.stream.add_known(name, amount))
-            }
+        // As a rule it is like the one before.
+        if !self.amounts && self.stream.add_known(line, 1) {
+            return true;
         }
+        let Some(at) = memchr::memchr2(b' ', b'\t', line) else {
+            return std::mem::take(&mut self.amounts) && self.stream.add_known(line, 1);
+        };
+        self.amounts = true;
+        let (name, amount) = line.split_at_checked(at).unwrap_or_default();
+        let amount = amount.get(1..).and_then(plain_amount);
+        amount.is_some_and(|amount| self.stream.add_known(name, amount))
     }
 
     fn add(&mut self, name: &str, amount: u64, line: u64) {
