@@ -1,4 +1,35 @@
+# Offers names of counters where they belong; else it fails.
+_countd_names() {
+    # bash breaks words at : and =, which stand in names: put together what stands together in the line.
+    local line=$COMP_LINE name piece at
+    local -a words=()
+    for ((at = 0; at <= COMP_CWORD; at++)); do
+        piece=${COMP_WORDS[at]}
+        if ((at > 0)) && [[ $line != [[:blank:]]* ]]; then
+            words[${#words[@]} - 1]+=$piece
+        else
+            line=${line#"${line%%[![:blank:]]*}"}
+            words+=("$piece")
+        fi
+        line=${line#"$piece"}
+    done
+    # What is offered takes the place of $2, the end of the word after its last break.
+    local word=${words[${#words[@]} - 1]}
+    [[ $word == *"$2" ]] || return 1
+    local kept=${word%"$2"}
+    COMPREPLY=()
+    while IFS= read -r name; do
+        COMPREPLY+=("${name#"$kept"}")
+    done < <(command "$1" completions -- "${words[@]//[\"\'\\]/}" 2>/dev/null </dev/null)
+    ((${#COMPREPLY[@]} > 0)) || return 1
+    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[.,] ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+    return 0
+}
+
 _countd() {
+    _countd_names "$@" && return 0
     local i cur prev opts cmd
     COMPREPLY=()
     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -37,6 +68,9 @@ _countd() {
             countd,incr)
                 cmd="countd__subcmd__incr"
                 ;;
+            countd,run)
+                cmd="countd__subcmd__run"
+                ;;
             countd,serve)
                 cmd="countd__subcmd__serve"
                 ;;
@@ -67,6 +101,9 @@ _countd() {
             countd__subcmd__help,incr)
                 cmd="countd__subcmd__help__subcmd__incr"
                 ;;
+            countd__subcmd__help,run)
+                cmd="countd__subcmd__help__subcmd__run"
+                ;;
             countd__subcmd__help,serve)
                 cmd="countd__subcmd__help__subcmd__serve"
                 ;;
@@ -83,7 +120,7 @@ _countd() {
 
     case "${cmd}" in
         countd)
-            opts="-h -V --socket --help --version serve incr dump get delete flush status verify completions help"
+            opts="-h -V --socket --help --version serve incr run dump get delete flush status verify completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -342,7 +379,7 @@ _countd() {
             return 0
             ;;
         countd__subcmd__help)
-            opts="serve incr dump get delete flush status verify completions help"
+            opts="serve incr run dump get delete flush status verify completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -453,6 +490,20 @@ _countd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        countd__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         countd__subcmd__help__subcmd__serve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -521,6 +572,63 @@ _countd() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        countd__subcmd__run)
+            opts="-t -h --socket --tag --timeout --best-effort --spool --spool-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;

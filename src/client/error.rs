@@ -85,6 +85,15 @@ pub enum Unknown {
     Unreadable(String),
 }
 
+impl ClientError {
+    /// Of a daemon that finds also a request too old which it has just given the time.
+    pub(crate) fn clock_behind() -> ClientError {
+        let message = "not counted: the daemon's clock is behind times that it remembers (its machine, or \
+                       its time namespace, was set back); it counts again when it has caught up";
+        ClientError::Refused { code: ErrorCode::Failed, message: message.into() }
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

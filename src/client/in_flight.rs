@@ -24,6 +24,8 @@ pub(crate) struct InFlight<T> {
     sent: usize,
     /// How far our clock is ahead of the daemon's.
     ahead_ns: u64,
+    /// All of them were given other ids, and none was counted since.
+    renewed: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,14 @@ pub(crate) enum Heard<T> {
 impl<T> InFlight<T> {
     /// Nothing in flight, in a session of random bits.
     pub(crate) fn new(session: u128) -> InFlight<T> {
-        InFlight { session, seq: 0, requests: VecDeque::new(), sent: 0, ahead_ns: 0 }
+        InFlight {
+            session,
+            seq: 0,
+            requests: VecDeque::new(),
+            sent: 0,
+            ahead_ns: 0,
+            renewed: false,
+        }
     }
 
     /// Whether all is answered.
@@ -123,6 +132,7 @@ impl<T> InFlight<T> {
                 Some(request) => {
                     self.sent = self.sent.saturating_sub(1);
                     self.seq = self.seq.saturating_add(1);
+                    self.renewed = false;
                     Heard::Counted(request.content, answer.into_owned())
                 }
                 None => Heard::Unasked,
@@ -133,6 +143,9 @@ impl<T> InFlight<T> {
                 }
                 self.take_clock(theirs_ns, now_ns);
                 self.begin_session();
+                if std::mem::replace(&mut self.renewed, true) {
+                    return Heard::SendLater(ClientError::clock_behind());
+                }
                 Heard::SendAgain
             }
             Response::Error { code, message } => {

@@ -182,7 +182,7 @@ impl Client {
         }
         let deadline = Deadline::after(self.timeout.min(INCR_TIMEOUT_MAX));
         let mut call = Call::new(Kind::Incr, deadline);
-        let mut born_ns = clock::boot_ns();
+        let (mut born_ns, mut renewed) = (clock::boot_ns(), false);
         loop {
             let session = random::session().map_err(ClientError::System)?;
             let id = RequestId { session, seq: 0, born_ns };
@@ -194,7 +194,12 @@ impl Client {
             match self.done(answer)? {
                 Counted::Answer(answer) => return Ok(answer),
                 // It did not know this id and applied nothing, so another is safe.
-                Counted::TooOld { now_ns } => born_ns = now_ns,
+                Counted::TooOld { now_ns } => {
+                    born_ns = now_ns;
+                    if std::mem::replace(&mut renewed, true) {
+                        self.link.wait_after_refusal(ClientError::clock_behind(), &mut call)?;
+                    }
+                }
             }
         }
     }

@@ -162,6 +162,22 @@ fn too_old_after_a_single_send_takes_another_id() {
 }
 
 #[test]
+fn a_daemon_that_finds_all_too_old_is_asked_ever_less_often_and_it_is_said_why() {
+    let fake = Fake::serve(vec![script(|peer| {
+        let mut asked = 0;
+        while !peer.payload().is_empty() {
+            asked += 1;
+            peer.answer(&Response::TooOld { now_ns: 77 });
+        }
+        assert!((2..30).contains(&asked), "{asked} times");
+    })]);
+    let error = client(fake.path(), SHORT).incr(&a1()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("not counted: the daemon's clock is behind"), "{said}");
+    fake.done();
+}
+
+#[test]
 fn too_old_after_a_second_send_is_an_unknown_outcome() {
     let fake = Fake::serve(vec![
         script(|peer| drop(peer.incr())),

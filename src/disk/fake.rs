@@ -44,6 +44,7 @@ struct Inner {
     /// How many more bytes fit.
     space: Option<usize>,
     reads: u64,
+    opened: u64,
     /// Which read fails.
     fails_read: Option<u64>,
 }
@@ -128,6 +129,11 @@ impl FakeDisk {
     /// How many times it was read, listed or looked at since it was told which read fails.
     pub fn reads(&self) -> u64 {
         self.inner().reads
+    }
+
+    /// How often a file was opened.
+    pub fn opened(&self) -> u64 {
+        self.inner().opened
     }
 
     /// Lets this read fail, counting from now on.
@@ -270,6 +276,11 @@ impl Inner {
 }
 
 impl Disk for FakeDisk {
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        drop(self.begin_read()?);
+        Ok(Identity { device: 1, inode: self.find(name)? as u64 })
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let inner = self.begin_read()?;
         let names = inner.names.keys().filter(|name| folder_of(name) == self.1);
@@ -277,7 +288,7 @@ impl Disk for FakeDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        drop(self.begin_read()?);
+        self.begin_read()?.opened += 1;
         Ok(Arc::new(FakeFile(self.clone(), self.find(name)?)))
     }
 

@@ -17,6 +17,12 @@ pub trait Disk: Send + Sync + Debug {
     /// What the system says.
     fn list(&self) -> io::Result<Vec<String>>;
 
+    /// Which file has this name, without opening it: opening some things does something to them.
+    ///
+    /// # Errors
+    /// What the system says; anything but a regular file is refused.
+    fn identity(&self, name: &str) -> io::Result<Identity>;
+
     /// Opens a file that is there, to be read and appended to.
     ///
     /// # Errors

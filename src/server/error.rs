@@ -12,6 +12,8 @@ pub enum ServerError {
     Journal(AppendError),
     /// A sync of the journal failed: what it covered is in doubt.
     Sync(io::Error),
+    /// The journal was not stopped in good order, and cannot be written anew.
+    Checkpoint(io::Error),
     /// Waiting for sockets failed.
     Wait(io::Error),
     /// A thread could not be had.
@@ -26,6 +28,11 @@ impl fmt::Display for ServerError {
                 f,
                 "cannot sync the journal: {error}; stopping without another word to clients, which \
                  will ask again"
+            ),
+            ServerError::Checkpoint(error) => write!(
+                f,
+                "cannot write a checkpoint: {error}; what the journal has may not be on the disk, so it \
+                 must be written anew before anything is counted: look after the disk"
             ),
             ServerError::Wait(error) => write!(f, "cannot wait for connections: {error}"),
             ServerError::Thread(error) => write!(f, "cannot start a thread: {error}"),

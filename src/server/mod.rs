@@ -41,6 +41,7 @@ use sinks::SinkWorker;
 use spool::{Spool, SpoolSetup};
 use stop::Stopping;
 pub use stopper::Stopper;
+use upkeep::is_full;
 use worker::{Errands, Mailbox, News, Wake, Workers};
 
 /// A sink and what it gets.
@@ -208,7 +209,13 @@ impl Server {
     fn make_ready(&mut self, records: &[u8], fold: bool, now: Moment) -> Result<(), ServerError> {
         self.appending.append_first(&mut self.journal, records, now, &mut *self.notice)?;
         if fold {
-            self.fold_now(now)?;
+            match self.fold_now(now)? {
+                Ok(()) => {}
+                // What is there was synced, and there will be room again.
+                Err(error) if is_full(&error) => {}
+                // Nobody knows what of the journal is on such a disk: an earlier sync may have failed.
+                Err(error) => return Err(ServerError::Checkpoint(error)),
+            }
         } else {
             self.journal.sync().map_err(ServerError::Journal)?;
         }

@@ -43,7 +43,8 @@ impl Server {
         }
         if !self.folder.is_busy() {
             let now = self.clock.now();
-            self.fold_now(now)?;
+            // If the disk did not let it, that was said, and all is in the journal.
+            let _ = self.fold_now(now)?;
         }
         self.say_what_is_left();
         Ok(())

@@ -1,6 +1,8 @@
 //! Looking after the journal beside the turns: syncing it in the background, letting reports go that it
 //! covers, and folding it when it has grown long. What is written to it is not decided here.
 
+use std::io;
+
 use super::worker::News;
 use super::{Server, ServerError};
 use crate::journal::{AppendError, CheckpointDone, Fsync};
@@ -76,20 +78,24 @@ impl Server {
         Ok(())
     }
 
-    /// Folds the journal here and now: at the start and at the stop.
-    pub(super) fn fold_now(&mut self, now: Moment) -> Result<(), ServerError> {
-        match self.journal.rotate(self.core.image(), now.wall_ms) {
-            Ok(job) => match job.run() {
-                Ok(done) => self.folded(&done),
-                Err(error) => {
-                    self.journal.checkpoint_failed();
-                    self.fold_failed(&error.to_string());
-                }
-            },
-            Err(AppendError::Refused(error)) => self.fold_failed(&error.to_string()),
+    /// Folds the journal here and now: at the start and at the stop. The inner error is that of a disk that did
+    /// not let it; then all is still in the journal.
+    pub(super) fn fold_now(&mut self, now: Moment) -> Result<io::Result<()>, ServerError> {
+        let written = match self.journal.rotate(self.core.image(), now.wall_ms) {
+            Ok(job) => job.run().inspect_err(|_| self.journal.checkpoint_failed()),
+            Err(AppendError::Refused(error)) => Err(error),
             Err(error @ AppendError::Broken { .. }) => return Err(ServerError::Journal(error)),
-        }
-        Ok(())
+        };
+        Ok(match written {
+            Ok(done) => {
+                self.folded(&done);
+                Ok(())
+            }
+            Err(error) => {
+                self.fold_failed(&error.to_string());
+                Err(error)
+            }
+        })
     }
 
     pub(super) fn folded(&mut self, done: &CheckpointDone) {
@@ -106,4 +112,9 @@ impl Server {
         self.fold_error = Some(why.to_owned());
         (self.notice)(&format!("cannot write a checkpoint: {why}; the journal goes on without"));
     }
+}
+
+/// Whether a disk has no room, which passes, and nothing else is wrong with it.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Sink, SinkError, render};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Identity};
 use crate::format::ReportFormat;
 use crate::record::FilePlace;
 use crate::report::Report;
@@ -136,13 +136,17 @@ impl LogFile {
     /// The file of this inode, under whatever name in the folder. The device is not compared: its number may
     /// be another after a reboot.
     fn find(&self, inode: u64) -> io::Result<Option<Arc<dyn File>>> {
-        let wanted = |file: &Arc<dyn File>| file.identity().is_ok_and(|found| found.inode == inode);
-        if let Some(held) = self.file.as_ref().filter(|held| wanted(held)) {
+        let wanted = |identity: io::Result<Identity>| identity.is_ok_and(|it| it.inode == inode);
+        if let Some(held) = self.file.as_ref().filter(|held| wanted(held.identity())) {
             return Ok(Some(Arc::clone(held)));
         }
-        // Names that cannot be opened are not the log file's: that one we could open.
+        // What cannot be opened is not the log file: that one we could open.
         let mut others = self.folder.list()?.into_iter();
-        Ok(others.find_map(|name| self.folder.open(&name).ok().filter(wanted)))
+        Ok(others.find_map(|name| {
+            let may_be = wanted(self.folder.identity(&name));
+            let file = if may_be { self.folder.open(&name).ok() } else { None };
+            file.filter(|file| wanted(file.identity()))
+        }))
     }
 
     fn cut(&self, file: &dyn File, length: u64) -> io::Result<()> {

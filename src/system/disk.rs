@@ -17,7 +17,7 @@ use rustix::io::retry_on_intr;
 use crate::disk::{Disk, File, Identity};
 
 /// The name of the file whose lock is the ownership of a state folder. It is never removed.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// A folder of the file system.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl FolderDisk {
         let file = retry_on_intr(|| rustix::fs::openat(&self.folder, name, flags, mode))?;
         let found = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+            return Err(not_regular());
         }
         if flags.contains(OFlags::CREATE) && rustix::process::geteuid().is_root() {
             self.give_to_owner_of_folder(&file, found.st_uid)?;
@@ -98,6 +98,15 @@ impl Disk for FolderDisk {
         Ok(names)
     }
 
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let found = retry_on_intr(|| rustix::fs::statat(&self.folder, name, flags))?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(not_regular());
+        }
+        Ok(Identity { device: found.st_dev, inode: found.st_ino })
+    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         self.journal_file(name, OFlags::empty())
     }
@@ -120,6 +129,10 @@ impl Disk for FolderDisk {
     fn sync_folder(&self) -> io::Result<()> {
         Ok(retry_on_intr(|| rustix::fs::fsync(&self.folder))?)
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
 #[derive(Debug)]
@@ -153,8 +166,10 @@ impl File for FolderFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
+        retry_on_intr(|| rustix::fs::ftruncate(&self.file, length))?;
+        // Not before: a sync on another thread would take it for done.
         self.truncated.store(true, Ordering::Release);
-        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.file, length))?)
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -180,7 +195,7 @@ impl PathFolder {
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
         let file = options.read(true).append(true).custom_flags(flags).open(self.0.join(name))?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+            return Err(not_regular());
         }
         Ok(Arc::new(FolderFile { file, truncated: AtomicBool::new(false) }))
     }
@@ -191,6 +206,14 @@ impl Disk for PathFolder {
         let entries = std::fs::read_dir(&self.0)?;
         let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
         names.filter_map(Result::transpose).collect()
+    }
+
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        let found = std::fs::metadata(self.0.join(name))?;
+        if !found.is_file() {
+            return Err(not_regular());
+        }
+        Ok(Identity { device: found.dev(), inode: found.ino() })
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {

@@ -207,8 +207,23 @@ fn help_and_version_go_to_stdout() {
     {
         assert!(!home.ok(args).is_empty(), "{args:?}");
     }
-    for command in ["serve", "incr", "dump", "get", "delete", "flush", "status", "completions"] {
+    for command in
+        ["serve", "incr", "run", "dump", "get", "delete", "flush", "status", "completions"]
+    {
         assert!(home.ok(&["--help"]).contains(command));
         assert!(home.ok(&[command, "--help"]).contains("EXAMPLES"), "{command} has examples");
     }
+}
+
+#[test]
+fn completing_names_is_silent_where_nobody_answers() {
+    let home = Home::new();
+    let names = || {
+        let ran = home.run(&["completions", "--", "countd", "get", "a"]);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+    };
+    names();
+    // One that answers never is given up.
+    let _listener = std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
+    names();
 }

@@ -12,8 +12,8 @@ use crate::roff::{bold_face, italic_face, prose, verbatim};
 /// When the pages were last changed in what they say.
 const DATE: &str = "2026-11-22";
 /// The commands, in the order in which pages name each other.
-const COMMANDS: [&str; 9] =
-    ["serve", "incr", "dump", "get", "delete", "flush", "status", "verify", "completions"];
+const COMMANDS: [&str; 10] =
+    ["serve", "incr", "run", "dump", "get", "delete", "flush", "status", "verify", "completions"];
 
 /// A page, and what it is about.
 pub(crate) struct Page {
@@ -124,7 +124,7 @@ impl Page {
 
     fn put_options(&self, out: &mut String) {
         let (positional, options): (Vec<_>, Vec<_>) =
-            self.arguments().partition(|arg| arg.is_positional());
+            self.arguments().filter(|arg| !arg.is_hide_set()).partition(|arg| arg.is_positional());
         // What every command has comes last.
         let (common, own): (Vec<_>, Vec<_>) =
             options.into_iter().partition(|arg| arg.is_global_set());

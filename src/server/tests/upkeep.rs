@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::disk::Disk;
+use crate::disk::fake::Plan;
 use crate::journal::OpenError;
 
 fn on(disk: &FakeDisk, fsync: Fsync) -> Daemon {
@@ -66,6 +67,29 @@ fn a_start_on_a_full_disk_answers_reads_and_counts_as_soon_as_there_is_room() {
     let mut daemon = on(&disk, Fsync::Always);
     daemon.pass(5_000);
     daemon.until(|daemon| daemon.written(0) == "a 2\n");
+}
+
+#[test]
+fn after_a_kill_nothing_is_counted_before_all_is_written_anew_on_a_disk_that_fails() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::Always);
+    daemon.count("a");
+    let killed = disk.killed();
+    let kind = |disk: &FakeDisk| Kind { disk: Some(disk.clone()), ..Kind::default() };
+    // Syncs of what is there: the segment and the folder. Then it begins the next segment.
+    let before = disk.killed();
+    drop(Daemon::start(kind(&before)).unwrap());
+    let (mut refused, mut began) = (0, 0);
+    for at in 0..before.operations() {
+        let disk = killed.killed();
+        disk.plan(Plan::FailAt(at));
+        match Daemon::start(kind(&disk)) {
+            Some(_) => began += 1,
+            None => refused += 1,
+        }
+    }
+    // It begins all the same when only what is of no use any more could not be removed.
+    assert!(refused > began && began > 0, "{refused} {began}");
 }
 
 #[test]

@@ -227,6 +227,20 @@ fn a_report_is_looked_for_in_a_file_that_was_rotated_meanwhile() {
 }
 
 #[test]
+fn no_other_file_in_the_folder_is_opened_to_look_for_a_report() {
+    let disk = disk_with_log("");
+    for other in 0..20 {
+        disk.put(&format!("log.{other}"), b"other\n");
+    }
+    let offered = put(&mut open(&disk), 1);
+    disk.rotate("log", "log.old");
+    let mut sink = open(&disk);
+    let before = disk.opened();
+    prepare(&mut sink, 1, Some(offered));
+    assert!(disk.opened() - before <= 3, "{}", disk.opened() - before);
+}
+
+#[test]
 fn a_report_whose_file_is_gone_or_was_emptied_is_in_doubt() {
     let disk = disk_with_log("old\n");
     let offered = place(prepare(&mut open(&disk), 1, None));

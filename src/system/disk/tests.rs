@@ -80,6 +80,12 @@ fn what_is_not_a_regular_file_is_refused_without_waiting() {
     let mode = Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
     for name in ["link", "folder", "pipe"] {
-        assert!(disk.open(name).is_err(), "{name}");
+        assert!(disk.open(name).is_err() && disk.identity(name).is_err(), "{name}");
     }
+    assert_eq!(disk.identity("target").unwrap(), disk.open("target").unwrap().identity().unwrap());
+    let by_path = PathFolder::new(temporary.path());
+    for name in ["folder", "pipe"] {
+        assert!(by_path.identity(name).is_err(), "{name}");
+    }
+    assert_eq!(by_path.identity("link").unwrap(), disk.identity("target").unwrap());
 }

@@ -2,6 +2,7 @@
 //! not put a request where another daemon takes it than the one it was meant for, so it has to know which
 //! that is.
 
+use crate::system::disk::LOCK;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +57,9 @@ pub fn serve_spool(
 }
 
 /// Where a client that looked for its daemon at `socket` spools: the option, else `COUNTD_SPOOL_DIR`, else
-/// `/var/spool/countd` if the socket is the system's or nobody chose one and that folder is there, else, if
-/// nobody chose a socket, the spool in the state folder of the user's own daemon.
+/// `/var/spool/countd` if the socket is the system's; else, if nobody chose a socket, the spool of the user's own
+/// daemon, or `/var/spool/countd` if that is there and the user has no daemon: neither its socket nor its
+/// state is there.
 ///
 /// # Errors
 /// [`PathError::NoSpool`] when it cannot be told where that daemon would take it from.
@@ -69,23 +71,28 @@ pub fn client_spool(
     if let Some(chosen) = chosen(option, environment)? {
         return Ok(chosen);
     }
-    let unchosen = socket.origin() == Origin::Default;
-    let system_is_there = || match (environment.look)(Path::new(SYSTEM_SPOOL)) {
-        Place::Folder { .. } => true,
-        Place::Missing | Place::Hidden | Place::Other => false,
-    };
-    if socket.path() == Path::new(SYSTEM_SOCKET) || (unchosen && system_is_there()) {
+    if socket.path() == Path::new(SYSTEM_SOCKET) {
         return Ok(SpoolPath::System);
     }
+    if socket.origin() != Origin::Default {
+        return Err(PathError::NoSpool { socket: socket.path().to_owned() });
+    }
+    let is_there = |path: &Path| (environment.look)(path) != Place::Missing;
     // A daemon of root's serves the system. STATE_DIRECTORY is of whatever unit this client is part of.
     let own = match environment.set(STATE_VARIABLE) {
+        _ if environment.euid == 0 => None,
         Some(folder) => Some(PathBuf::from(folder)),
         None => user_state(environment).ok(),
     };
-    match own.filter(|_| unchosen && environment.euid != 0) {
-        Some(state) => Ok(SpoolPath::Private(state.join(FOLDER))),
-        None => Err(PathError::NoSpool { socket: socket.path().to_owned() }),
-    }
+    let has_daemon =
+        is_there(socket.path()) || own.as_ref().is_some_and(|state| is_there(&state.join(LOCK)));
+    let system = || match (environment.look)(Path::new(SYSTEM_SPOOL)) {
+        Place::Folder { .. } => Some(SpoolPath::System),
+        Place::Missing | Place::Hidden | Place::Other => None,
+    };
+    let private = || own.as_ref().map(|state| SpoolPath::Private(state.join(FOLDER)));
+    let spool = if has_daemon { private().or_else(system) } else { system().or_else(private) };
+    spool.ok_or_else(|| PathError::NoSpool { socket: socket.path().to_owned() })
 }
 
 fn chosen(

@@ -233,6 +233,13 @@ fn a_client_spools_where_the_daemon_it_looked_for_takes_from() {
     assert_eq!(spooled(&told, None, None), "/mine/spool");
     let system = || machine().having(spool::SYSTEM_SPOOL, folder(5, 0o3733));
     assert_eq!(spooled(&system(), None, None), spool::SYSTEM_SPOOL);
+    // A user with a daemon of one's own that is down for a moment means that one.
+    let killed = system().having("/run/user/1000", folder(1000, 0o700));
+    assert_eq!(spooled(&killed, None, None), spool::SYSTEM_SPOOL);
+    let killed = killed.having("/run/user/1000/countd/countd.sock", Place::Other);
+    assert_eq!(spooled(&killed, None, None), "/h/.local/state/countd/spool");
+    let stopped = system().having("/h/.local/state/countd/lock", Place::Other);
+    assert_eq!(spooled(&stopped, None, None), "/h/.local/state/countd/spool");
     assert_eq!(spooled(&machine(), None, Some(SYSTEM_SOCKET)), spool::SYSTEM_SPOOL);
     let up = machine().having(SYSTEM_SOCKET, Place::Other);
     assert_eq!(spooled(&up, None, None), spool::SYSTEM_SPOOL);

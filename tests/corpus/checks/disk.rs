@@ -38,6 +38,10 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Disk for MemoryDisk {
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        MemoryFile(self.find(name)?).identity()
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(locked(&self.0).keys().cloned().collect())
     }

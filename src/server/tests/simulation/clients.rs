@@ -70,6 +70,8 @@ pub(super) struct Client {
     sending: bool,
     conn: Option<u64>,
     connected_ns: u64,
+    /// When the requests of its stream got their ids.
+    renewed_ns: u64,
     /// How many of those pending are on their way on this connection.
     on_the_way: usize,
     out: VecDeque<u8>,
@@ -123,6 +125,7 @@ impl Client {
             sending: false,
             conn: None,
             connected_ns: 0,
+            renewed_ns: 0,
             on_the_way: 0,
             out: VecDeque::new(),
             got: Vec::new(),
@@ -362,12 +365,18 @@ impl Client {
                 Some(true)
             }
             // Its session was forgotten, or what came before it was not done.
-            Heard::SendAgain => Some(false),
+            Heard::SendAgain => {
+                self.renewed_ns = world.now.boot_ns;
+                Some(false)
+            }
             Heard::SendLater(why) => {
                 let waited_ns = world.now.boot_ns - self.connected_ns;
                 let late = text.contains("no complete request") && waited_ns >= 10_000_000_000;
                 let busy = self.uid == STRANGER && text.contains("its limit");
-                assert!(late || busy || world.trouble, "{why}");
+                let renewed_ago_ns = world.now.boot_ns - self.renewed_ns;
+                let old = text.starts_with("TooOld") && renewed_ago_ns >= REMEMBERED_NS;
+                assert!(late || busy || old || world.trouble, "{why}");
+                self.renewed_ns = world.now.boot_ns;
                 Some(false)
             }
             Heard::Forgotten => {
