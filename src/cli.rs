@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueHint};
 
 use crate::commands::exit::{DONE, Failure, USAGE};
-use crate::commands::{Command, Invocation};
+use crate::commands::{Command, Invocation, incr};
 use crate::system::output::Output;
 use crate::system::paths::Environment;
 
@@ -60,9 +60,12 @@ pub fn run() -> ExitCode {
     let (stdout, mut err) = (Output::stdout(), Output::stderr());
     let (out_is_terminal, err_is_terminal) = (stdout.is_terminal(), err.is_terminal());
     let mut out = BufWriter::new(stdout);
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error, &mut out, &mut err),
+    let cli = match plain() {
+        Some(cli) => cli,
+        None => match Cli::try_parse() {
+            Ok(cli) => cli,
+            Err(error) => return explain(&error, &mut out, &mut err),
+        },
     };
     let done = Environment::of_process(|environment| {
         let socket = cli.socket;
@@ -78,6 +81,12 @@ pub fn run() -> ExitCode {
         flushed.err().map_or_else(|| failure.status(), |e| e.status().max(failure.status()))
     });
     ExitCode::from(status)
+}
+
+/// A command line that needs no parser.
+fn plain() -> Option<Cli> {
+    let command = Command::Incr(incr::plain::read(std::env::args_os().skip(1))?);
+    Some(Cli { socket: None, command })
 }
 
 /// Prints help where help was asked for, and otherwise what is wrong with the command line.

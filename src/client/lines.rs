@@ -23,11 +23,13 @@ pub struct Lines {
 impl Lines {
     /// Takes a block, and hands each line that ends in it to `each`.
     pub fn push(&mut self, block: &[u8], mut each: impl FnMut(Line<'_>)) {
-        for piece in block.split_inclusive(|byte| *byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                Some(end) => self.end(end, &mut each),
-                None => self.begin(piece, &mut each),
-            }
+        let mut begin = 0;
+        for at in memchr::memchr_iter(b'\n', block) {
+            self.end(block.get(begin..at).unwrap_or_default(), &mut each);
+            begin = at + 1;
+        }
+        if let Some(rest) = block.get(begin..).filter(|rest| !rest.is_empty()) {
+            self.begin(rest, &mut each);
         }
     }
 
@@ -52,6 +54,9 @@ impl Lines {
     }
 
     fn end(&mut self, end: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        if self.begun.is_empty() && !self.skipping && end.len() <= LINE_BYTES_MAX {
+            return each(Line::Whole(end));
+        }
         if self.skipping {
             self.skipping = false;
             return;
@@ -59,9 +64,6 @@ impl Lines {
         if self.begun.len() + end.len() > LINE_BYTES_MAX {
             self.begun.clear();
             return each(Line::Overlong);
-        }
-        if self.begun.is_empty() {
-            return each(Line::Whole(end));
         }
         self.begun.extend_from_slice(end);
         each(Line::Whole(&self.begun));

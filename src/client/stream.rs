@@ -1,17 +1,18 @@
-//! Many increments over a long time: added up by name into batches, each sent as one request of a session.
+//! Many increments over a long time: added up by name, and sent in batches, each one request of a session.
 //! A [`Stream`] outlasts its daemon: it repeats a batch under its id until it is answered. It reads no
 //! input and no clock for when to send: whoever feeds it says so. Up to
 //! [`ANSWERS_PER_SESSION`](crate::ids::ANSWERS_PER_SESSION) requests are in flight; what their answers mean
 //! is decided by `InFlight`. It never waits to send while there is something to receive, so that neither
 //! end can hold up the other.
 
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::client::SocketPath;
-use crate::client::batch::Batch;
+use crate::client::batch::{Batch, Sums};
 pub use crate::client::batch::{Full, RefusedLines};
 use crate::client::call::{Call, Link, message};
 use crate::client::error::{ClientError, NoDaemon, Unknown};
@@ -28,11 +29,14 @@ const QUIET_MAX: Duration = Duration::from_secs(1);
 pub struct Stream {
     link: Link,
     patience: Option<Duration>,
-    batch: Batch,
+    /// What was added and is not to be sent yet.
+    sums: Sums,
+    /// What is to be sent when there is room for it.
+    waiting: VecDeque<Batch>,
     in_flight: InFlight<Batch>,
     answered: Answered,
-    /// Batches that were answered, kept for their memory; no more than were in flight.
-    spare: Vec<Batch>,
+    /// Empty ones that were sent, kept for their memory.
+    spare: Option<Sums>,
     waits: Waits,
     /// When waiting for an answer is given up.
     give_up: Deadline,
@@ -70,10 +74,11 @@ impl Stream {
         Ok(Stream {
             link,
             patience,
-            batch: Batch::default(),
+            sums: Sums::default(),
+            waiting: VecDeque::new(),
             in_flight: InFlight::new(session),
             answered: Answered::default(),
-            spare: Vec::new(),
+            spare: None,
             waits: Waits::default(),
             give_up: Deadline::never(),
             quiet: Deadline::never(),
@@ -82,19 +87,25 @@ impl Stream {
         })
     }
 
-    /// Adds an increment to the batch. `name` is canonical; `line` is a number by which the caller knows
-    /// it again when it is refused.
+    /// Adds an increment. `name` is canonical; `line` is a number by which the caller knows it again when it
+    /// is refused.
     ///
     /// # Errors
-    /// [`Full`] when the batch has to be sent first; nothing was added then.
+    /// [`Full`] when what was added has to be sent first; nothing was added then.
     pub fn add(&mut self, name: &str, amount: u64, line: u64) -> Result<(), Full> {
-        self.batch.add(name, amount, line)
+        self.sums.add(name, amount, line)
+    }
+
+    /// Adds an increment of a counter that was added to since the last [`Stream::send`], under just this name,
+    /// so that nobody need look at the name again. Returns whether it did.
+    pub fn add_known(&mut self, name: &[u8], amount: u64) -> bool {
+        self.sums.add_known(name, amount)
     }
 
     /// How many increments were added and not answered.
     pub fn lines(&self) -> u64 {
-        let sent = self.in_flight.contents().map(Batch::lines);
-        sent.fold(self.batch.lines(), u64::saturating_add)
+        let batches = self.in_flight.contents().chain(&self.waiting);
+        batches.map(Batch::lines).fold(self.sums.lines(), u64::saturating_add)
     }
 
     /// What was answered since this was asked last.
@@ -102,29 +113,34 @@ impl Stream {
         std::mem::take(&mut self.answered)
     }
 
-    /// Sends the batch, and waits for no answer but as many as make room for it; that, and for a daemon that
-    /// is gone, as long as it takes or the stream's patience lasts without an answer. `on_wait` is told when
+    /// Sends what was added, and waits for no answer but as many as make room for it; that, and for a daemon
+    /// that is gone, as long as it takes or the stream's patience lasts without an answer. `on_wait` is told when
     /// it waits for a daemon, and why.
     ///
     /// # Errors
     /// [`ClientError`] as for [`Client::incr`](crate::client::Client::incr); nothing of what was added and
     /// not answered is forgotten then, and the stream is at its end.
     pub fn send(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
-        while !self.in_flight.has_room() {
-            self.exchange(None, Deadline::never(), on_wait)?;
+        if !self.sums.is_empty() {
+            let next = self.spare.take().unwrap_or_default();
+            self.waiting.extend(std::mem::replace(&mut self.sums, next).into_batches());
         }
-        if self.batch.is_empty() {
-            return Ok(());
+        while !self.waiting.is_empty() {
+            while !self.in_flight.has_room() {
+                self.exchange(None, Deadline::never(), on_wait)?;
+            }
+            let first = self.in_flight.is_empty();
+            if let Some(batch) = self.waiting.pop_front() {
+                self.in_flight.push(batch, clock::boot_ns());
+            }
+            if first {
+                self.note_progress();
+                // It may have hung up since, unnoticed.
+                self.reconnect(on_wait)?;
+            }
+            self.transmit(on_wait)?;
         }
-        let first = self.in_flight.is_empty();
-        let next = self.spare.pop().unwrap_or_default();
-        self.in_flight.push(std::mem::replace(&mut self.batch, next), clock::boot_ns());
-        if first {
-            self.note_progress();
-            // It may have hung up since, unnoticed.
-            self.reconnect(on_wait)?;
-        }
-        self.transmit(on_wait)
+        Ok(())
     }
 
     /// Sends and receives until `input` can be read, it is `until`, or something is answered; says whether
@@ -141,7 +157,7 @@ impl Stream {
         self.exchange(Some(input), until, on_wait)
     }
 
-    /// Sends the batch and waits for all answers, each as [`Stream::send`] does.
+    /// Sends what was added and waits for all answers, each as [`Stream::send`] does.
     ///
     /// # Errors
     /// As [`Stream::send`].
@@ -242,11 +258,10 @@ impl Stream {
         on_wait: &mut dyn FnMut(&ClientError),
     ) -> Result<(), ClientError> {
         match heard {
-            Heard::Counted(mut batch, answer) => {
+            Heard::Counted(batch, answer) => {
                 self.answered.lines = self.answered.lines.saturating_add(batch.lines());
                 self.answered.refused.extend(batch.refused(answer));
-                batch.clear();
-                self.spare.push(batch);
+                self.spare = batch.into_spare().or(self.spare.take());
                 self.note_progress();
                 Ok(())
             }

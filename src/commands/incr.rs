@@ -1,6 +1,7 @@
 //! `countd incr`: adds to counters, those of its arguments in one request or those of its standard input
 //! as a stream.
 
+pub(crate) mod plain;
 mod stdin;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ COUNTD_TIMEOUT=500ms and COUNTD_SPOOL=1; the command line wins.";
 
 /// Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted.
 /// When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct IncrArgs {
     /// Counters to add to, each with its own amount if it has one; - is the same as --stdin. Letters,
     /// digits and _ . - / : @ + % may stand in names and tags

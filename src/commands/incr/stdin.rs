@@ -36,6 +36,7 @@ pub(super) fn count(
     let mut tally = Tally {
         stream,
         tags,
+        amounts: false,
         err,
         due: None,
         failure: None,
@@ -57,6 +58,14 @@ pub(super) fn count(
         say(err, format_args!("{} counted, {refused} refused", lines(counted)));
     }
     done.map(|()| if refused > 0 { REFUSED } else { DONE })
+}
+
+/// An amount that is nothing but digits, and not so many that it may be too large.
+fn plain_amount(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |amount, digit| amount * 10 + u64::from(digit - b'0')))
 }
 
 fn lines(number: u64) -> String {
@@ -93,6 +102,8 @@ fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure>
 struct Tally<'a> {
     stream: Stream,
     tags: &'a [(&'a str, &'a str)],
+    /// Whether the last line had an amount of its own.
+    amounts: bool,
     err: &'a mut dyn Write,
     /// When what the stream holds has to be sent.
     due: Option<Deadline>,
@@ -118,6 +129,11 @@ impl Tally<'_> {
 
     fn take(&mut self, line: Line<'_>) {
         self.read = self.read.saturating_add(1);
+        if let Line::Whole(bytes) = line
+            && self.take_known(bytes)
+        {
+            return;
+        }
         let number = self.read;
         let text = match line {
             Line::Whole(bytes) => std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()),
@@ -140,6 +156,26 @@ impl Tally<'_> {
         if let Err(why) = added {
             self.refuse(1, format_args!("line {number}: {why}"));
         }
+    }
+
+    /// Counts a line that is a name which the stream has already, or such a name and an amount: most are.
+    fn take_known(&mut self, line: &[u8]) -> bool {
+        // With nothing due the stream has nothing; behind a failure nothing is counted any more.
+        if self.due.is_none() || !self.tags.is_empty() || self.failure.is_some() {
+            return false;
+        }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // As a rule it is like the one before.
+        if !self.amounts && self.stream.add_known(line, 1) {
+            return true;
+        }
+        let Some(at) = memchr::memchr2(b' ', b'\t', line) else {
+            return std::mem::take(&mut self.amounts) && self.stream.add_known(line, 1);
+        };
+        self.amounts = true;
+        let (name, amount) = line.split_at_checked(at).unwrap_or_default();
+        let amount = amount.get(1..).and_then(plain_amount);
+        amount.is_some_and(|amount| self.stream.add_known(name, amount))
     }
 
     fn add(&mut self, name: &str, amount: u64, line: u64) {
