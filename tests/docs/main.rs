@@ -24,6 +24,7 @@ mod harness;
 mod page;
 mod programs;
 mod roff;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
