@@ -1,5 +1,5 @@
-//! The file of settings that the package puts into /etc/default: every setting of `serve`, and each as it is when
-//! nobody chooses one.
+//! What the package brings beside the program: the settings in /etc/default, which have to be all those of `serve`,
+//! each as it is when nobody chooses one; and its own list of changes.
 
 use std::collections::BTreeMap;
 
@@ -43,4 +43,11 @@ fn every_setting_of_serve_is_in_the_environment_file_with_its_default() {
     }
     assert!(defaults >= 5, "defaults are found in the help");
     assert!(found.is_empty(), "these are no settings of serve: {found:?}");
+}
+
+#[test]
+fn the_newest_entry_of_the_packages_changelog_is_of_this_version() {
+    let changelog = include_str!("../../debian/changelog");
+    let newest = format!("countd ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.starts_with(&newest), "debian/changelog begins with no entry of {newest}");
 }
