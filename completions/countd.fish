@@ -29,6 +29,7 @@ complete -c countd -n "__fish_countd_needs_command" -s h -l help -d 'Print help 
 complete -c countd -n "__fish_countd_needs_command" -s V -l version -d 'Print version'
 complete -c countd -n "__fish_countd_needs_command" -f -a "serve" -d 'Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again'
 complete -c countd -n "__fish_countd_needs_command" -f -a "incr" -d 'Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted. When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards'
+complete -c countd -n "__fish_countd_needs_command" -f -a "run" -d 'Runs a command and exits with its status. Counts one more of NAME,result=ok if that is 0, else of NAME,result=fail, and adds how long it ran to NAME.milliseconds, both or neither'
 complete -c countd -n "__fish_countd_needs_command" -f -a "dump" -d 'Shows counters at one moment: totals since each was created. In byte order as `NAME TOTAL`; on a terminal as a table'
 complete -c countd -n "__fish_countd_needs_command" -f -a "get" -d 'Prints a counter\'s total, or the sum of several, and nothing else'
 complete -c countd -n "__fish_countd_needs_command" -f -a "delete" -d 'Forgets counters, and prints `NAME TOTAL` of each as it was. What they gained since the last flush is still reported. Needs root or the daemon\'s own user'
@@ -68,6 +69,13 @@ complete -c countd -n "__fish_countd_using_subcommand incr" -l print -d 'Print t
 complete -c countd -n "__fish_countd_using_subcommand incr" -l best-effort -d 'Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what went wrong'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l spool -d 'When no daemon is there, leave the request in a spool folder and exit 0: it is counted once, when a daemon is'
 complete -c countd -n "__fish_countd_using_subcommand incr" -s h -l help -d 'Print help'
+complete -c countd -n "__fish_countd_using_subcommand run" -l socket -d 'The daemon\'s socket' -r -F
+complete -c countd -n "__fish_countd_using_subcommand run" -s t -l tag -d 'A tag for the counters, other than result' -r -f
+complete -c countd -n "__fish_countd_using_subcommand run" -l timeout -d 'How long to try to count once the command has ended, such as 500ms, up to 60s [default: 2s]' -r -f
+complete -c countd -n "__fish_countd_using_subcommand run" -l spool-dir -d 'That folder [default: /var/spool/countd, else that of the user\'s own daemon]' -r -f -a "(__fish_complete_directories)"
+complete -c countd -n "__fish_countd_using_subcommand run" -l best-effort -d 'Run the command also with a bad name or tag, uncounted; say what is wrong'
+complete -c countd -n "__fish_countd_using_subcommand run" -l spool -d 'When no daemon is there, leave the counts in a spool folder: they are counted once, when a daemon is'
+complete -c countd -n "__fish_countd_using_subcommand run" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand dump" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand dump" -s t -l tag -d 'Only counters that have this tag with a value that matches' -r -f
 complete -c countd -n "__fish_countd_using_subcommand dump" -l format -d 'plain, table, json (one object a line), csv or prometheus. Default: table on a terminal, else plain' -r -f -a "plain\t''
@@ -111,18 +119,20 @@ complete -c countd -n "__fish_countd_using_subcommand verify" -l repair -d 'Cut 
 complete -c countd -n "__fish_countd_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand completions" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "serve" -d 'Keep the counters: the daemon'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "incr" -d 'Add to counters, exactly once'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "dump" -d 'Show counters'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "get" -d 'Print one number'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "delete" -d 'Forget counters'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "flush" -d 'Write the reports now'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "status" -d 'Show the daemon\'s health'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "verify" -d 'Check a state folder without a daemon'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr dump get delete flush status verify completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "serve" -d 'Keep the counters: the daemon'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "incr" -d 'Add to counters, exactly once'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "run" -d 'Run a command, and count how it ended and how long it took'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "dump" -d 'Show counters'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "get" -d 'Print one number'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "delete" -d 'Forget counters'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "flush" -d 'Write the reports now'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "status" -d 'Show the daemon\'s health'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "verify" -d 'Check a state folder without a daemon'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c countd -n "__fish_countd_using_subcommand serve" -f
 complete -c countd -n "__fish_countd_using_subcommand incr" -f
+complete -c countd -n "__fish_countd_using_subcommand run" -f
 complete -c countd -n "__fish_countd_using_subcommand dump" -f
 complete -c countd -n "__fish_countd_using_subcommand get" -f
 complete -c countd -n "__fish_countd_using_subcommand delete" -f

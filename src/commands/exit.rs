@@ -50,6 +50,19 @@ impl Failure {
         }
     }
 
+    /// Whether `--best-effort` makes a mere message of it: what may go wrong in a script that is right.
+    pub fn is_forgivable(&self) -> bool {
+        match self {
+            Failure::Value(_)
+            | Failure::Refused(_)
+            | Failure::NoDaemon(_)
+            | Failure::Unknown(_)
+            | Failure::Input(_)
+            | Failure::Output(_) => true,
+            Failure::Usage(_) => false,
+        }
+    }
+
     /// Says what went wrong, unless nobody wants to know.
     pub fn report(&self, err: &mut dyn Write) {
         if self.status() != DONE {

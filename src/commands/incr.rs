@@ -1,20 +1,21 @@
 //! `countd incr`: adds to counters, those of its arguments in one request or those of its standard input
 //! as a stream.
 
-mod spool;
 mod stdin;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write as _;
 
 use clap::{Args, ValueHint};
 
-use crate::client::{Client, INCR_TIMEOUT_MAX};
+use crate::client::Client;
+use crate::commands::Invocation;
+use crate::commands::delivery::{self, Delivery};
 use crate::commands::exit::{DONE, Failure};
+use crate::commands::given::{tagged, tags, utf8, value};
 use crate::commands::settings::{self, Settings};
-use crate::commands::{Invocation, TIMEOUT, TIMEOUT_MIN};
 use crate::counter::amount::parse_amount;
 use crate::counter::name::Name;
 use crate::counter::text::parse_increment;
@@ -107,7 +108,7 @@ pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8
         once(args, spools, invocation)
     };
     match done {
-        Err(failure) if best_effort && forgivable(&failure) => {
+        Err(failure) if best_effort && failure.is_forgivable() => {
             failure.report(invocation.err);
             Ok(DONE)
         }
@@ -123,20 +124,13 @@ fn once(args: &IncrArgs, spools: bool, invocation: &mut Invocation<'_>) -> Resul
             "incr: nothing to count: give a NAME, or --stdin to read names from standard input";
         return Err(Failure::Usage(why.to_owned()));
     }
-    let timeout = args.timeout.as_deref();
-    let allowed = TIMEOUT_MIN..=INCR_TIMEOUT_MAX;
-    let timeout = invocation.settings().duration(settings::TIMEOUT, timeout, TIMEOUT, allowed)?;
+    let timeout = delivery::timeout(invocation.settings(), args.timeout.as_deref())?;
     let increments = args.increments()?;
-    let socket = invocation.socket()?;
-    let mut client = Client::new(socket.clone(), timeout).one_request();
     if !args.print {
-        return match client.incr(&increments) {
-            Err(error) if spools && spool::may_replace(&error) => {
-                spool::put(args.spool_dir.as_deref(), &increments, &socket, &error, invocation)
-            }
-            counted => Ok(counted.map(|()| DONE)?),
-        };
+        let delivery = Delivery { timeout, spools, spool_dir: args.spool_dir.as_deref() };
+        return delivery.deliver(&increments, invocation);
     }
+    let mut client = Client::new(invocation.socket()?, timeout).one_request();
     let mut text = Vec::new();
     for total in client.incr_totals(&increments)? {
         writeln!(text, "{total}").map_err(Failure::Output)?;
@@ -159,12 +153,10 @@ fn counted_but(failure: Failure) -> Failure {
 }
 
 fn stream(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
-    let timeout = args.timeout.as_deref();
-    let allowed = TIMEOUT_MIN..=INCR_TIMEOUT_MAX;
-    let connect = invocation.settings().duration(settings::TIMEOUT, timeout, TIMEOUT, allowed)?;
+    let connect = delivery::timeout(invocation.settings(), args.timeout.as_deref())?;
     // Only the command line bounds how long a stream waits for a daemon that was there.
-    let patience = timeout.map(|_| connect);
-    let tags = args.tags()?;
+    let patience = args.timeout.as_ref().map(|_| connect);
+    let tags = tags(&args.tags)?;
     let stream = crate::client::stream::Stream::connect(invocation.socket()?, connect, patience)?;
     let input = rustix::stdio::stdin();
     stdin::count(input, stream, &tags, invocation.err, invocation.err_is_terminal)
@@ -193,11 +185,7 @@ impl IncrArgs {
             let why = format!("--spool excludes {what}: only a daemon can answer");
             return Err(Failure::Usage(why));
         }
-        let spools = settings.switch(settings::SPOOL, self.spool, excluded)?;
-        if self.spool_dir.is_some() && !spools && !excluded {
-            return Err(Failure::Usage("--spool-dir is nothing without --spool".to_owned()));
-        }
-        Ok(spools)
+        delivery::spools(settings, self.spool, self.spool_dir.as_deref(), excluded)
     }
 
     /// The counters and how much to add to each.
@@ -206,7 +194,7 @@ impl IncrArgs {
             Some(by) => parse_amount(utf8(by, "--by")?).map_err(|e| value(format!("--by: {e}")))?,
             None => 1,
         };
-        let tags = self.tags()?;
+        let tags = tags(&self.tags)?;
         let before = std::iter::once(None).chain(self.names.iter().map(Some));
         let increments = self.names.iter().zip(before).map(|(text, before)| {
             let text = utf8(text, "NAME")?;
@@ -228,17 +216,6 @@ impl IncrArgs {
         });
         increments.collect()
     }
-
-    fn tags(&self) -> Result<Vec<(&str, &str)>, Failure> {
-        let tags = self.tags.iter().map(|tag| {
-            let tag = utf8(tag, "--tag")?;
-            let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
-            // Checked once here, so that a stream does not refuse each of its lines for it.
-            tagged(Name::new("a").map_err(self::value)?, &[(key, value)])?;
-            Ok((key, value))
-        });
-        tags.collect()
-    }
 }
 
 fn check_stream(args: &IncrArgs) -> Result<(), Failure> {
@@ -258,33 +235,4 @@ fn check_stream(args: &IncrArgs) -> Result<(), Failure> {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Adds the tags to a name.
-fn tagged(mut name: Name, tags: &[(&str, &str)]) -> Result<Name, Failure> {
-    for (key, text) in tags {
-        name = name.with_tag(key, text).map_err(value)?;
-    }
-    Ok(name)
-}
-
-fn utf8<'a>(text: &'a OsStr, what: &str) -> Result<&'a str, Failure> {
-    text.to_str().ok_or_else(|| value(format!("{what} {text:?} is not UTF-8")))
-}
-
-fn value(error: impl std::fmt::Display) -> Failure {
-    Failure::Value(error.to_string())
-}
-
-/// What `--best-effort` turns into a message: what may go wrong in a script that is right.
-fn forgivable(failure: &Failure) -> bool {
-    match failure {
-        Failure::Value(_)
-        | Failure::Refused(_)
-        | Failure::NoDaemon(_)
-        | Failure::Unknown(_)
-        | Failure::Input(_)
-        | Failure::Output(_) => true,
-        Failure::Usage(_) => false,
-    }
 }

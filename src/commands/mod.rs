@@ -4,11 +4,14 @@
 
 pub mod completions;
 pub mod delete;
+mod delivery;
 pub mod dump;
 pub mod exit;
 pub mod flush;
 pub mod get;
+mod given;
 pub mod incr;
+pub mod run;
 mod selection;
 pub mod serve;
 pub mod settings;
@@ -39,6 +42,9 @@ pub enum Command {
     /// Add to counters, exactly once
     #[command(after_help = incr::EXAMPLES)]
     Incr(incr::IncrArgs),
+    /// Run a command, and count how it ended and how long it took
+    #[command(override_usage = run::USAGE, after_help = run::EXAMPLES)]
+    Run(run::RunArgs),
     /// Show counters
     #[command(after_help = dump::EXAMPLES)]
     Dump(dump::DumpArgs),
@@ -120,6 +126,7 @@ impl Command {
         let status = match self {
             Command::Serve(args) => serve::run(&args, invocation),
             Command::Incr(args) => incr::run(&args, invocation),
+            Command::Run(args) => run::run(&args, invocation),
             Command::Dump(args) => dump::run(&args, invocation),
             Command::Get(args) => get::run(&args, invocation),
             Command::Delete(args) => delete::run(&args, invocation),

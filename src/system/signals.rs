@@ -70,9 +70,9 @@ fn is_ignored(signal: Signal) -> io::Result<bool> {
     unsafe_code,
     reason = "the dispositions of signals are process-wide and have no safe interface"
 )]
-fn replace(signal: Signal, handler: SigHandler) -> io::Result<SigHandler> {
+pub(super) fn replace(signal: Signal, handler: SigHandler) -> io::Result<SigHandler> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler is SIG_IGN or one that was installed before, so no new code runs in a signal
+    // SAFETY: the handler is SIG_IGN, SIG_DFL or one that was installed before, so no new code runs in a signal
     // handler, and no other thread changes dispositions at the same time: this is called at the start.
     let before = unsafe { sigaction(signal, &action) }?;
     Ok(before.handler())

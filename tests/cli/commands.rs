@@ -207,7 +207,9 @@ fn help_and_version_go_to_stdout() {
     {
         assert!(!home.ok(args).is_empty(), "{args:?}");
     }
-    for command in ["serve", "incr", "dump", "get", "delete", "flush", "status", "completions"] {
+    for command in
+        ["serve", "incr", "run", "dump", "get", "delete", "flush", "status", "completions"]
+    {
         assert!(home.ok(&["--help"]).contains(command));
         assert!(home.ok(&[command, "--help"]).contains("EXAMPLES"), "{command} has examples");
     }

@@ -66,12 +66,13 @@ fn every_page_has_its_sections() {
         let text = page.render();
         let mut wanted = vec!["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES"];
         wanted.extend(["EXIT STATUS", "SEE ALSO"]);
-        if is_client(&page) || matches!(page.subcommand.as_deref(), None | Some("serve")) {
+        if is_client(&page) || matches!(page.subcommand.as_deref(), None | Some("serve" | "run")) {
             wanted.extend(["ENVIRONMENT", "FILES"]);
         }
         match page.subcommand.as_deref() {
             None => wanted.extend(["COMMANDS", "NAMES", "PATTERNS", "DURATIONS"]),
             Some("serve") => wanted.extend(["SIGNALS", "DURABILITY", "FORMATS"]),
+            Some("run") => wanted.push("SIGNALS"),
             Some("dump") => wanted.push("FORMATS"),
             Some("status") => wanted.push("STATUS"),
             Some("verify") => {
@@ -99,7 +100,7 @@ fn every_variable_is_in_the_environment_section_of_the_commands_that_read_it() {
             let option = variable.trim_start_matches("COUNTD_").to_lowercase().replace('_', "-");
             let has = page.arguments().any(|arg| arg.get_long() == Some(&option));
             let reads = match page.subcommand.as_deref() {
-                Some("serve" | "incr") => has,
+                Some("serve" | "incr" | "run") => has,
                 Some("verify") => variable == "COUNTD_STATE_DIR",
                 Some(_) | None => variable == "COUNTD_SOCKET",
             };

@@ -12,8 +12,8 @@ use crate::roff::{bold_face, italic_face, prose, verbatim};
 /// When the pages were last changed in what they say.
 const DATE: &str = "2026-11-22";
 /// The commands, in the order in which pages name each other.
-const COMMANDS: [&str; 9] =
-    ["serve", "incr", "dump", "get", "delete", "flush", "status", "verify", "completions"];
+const COMMANDS: [&str; 10] =
+    ["serve", "incr", "run", "dump", "get", "delete", "flush", "status", "verify", "completions"];
 
 /// A page, and what it is about.
 pub(crate) struct Page {

@@ -1,4 +1,4 @@
-//! What `incr --spool` does when there is no daemon: the request is left where one will find it. It gets an id
+//! What `--spool` does when there is no daemon: the request is left where one will find it. It gets an id
 //! that was never sent to anyone, for it must be certain that nobody has counted it.
 
 use std::ffi::OsStr;
