@@ -6,10 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use interprocess::local_socket::{Listener, Stream, prelude::*};
+use interprocess::local_socket::{Listener, Stream};
 use interprocess::os::unix::uds_local_socket as uds;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 
@@ -173,9 +174,9 @@ impl Network for UnixNetwork {
     fn accept(&mut self) -> io::Result<(u64, u32)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = rustix::net::accept_with(socket(self.listening.listener()).as_fd(), flags)?;
+        // A peer in another container has process number 0 here, and interprocess would take it for gone.
+        let uid = getsockopt(&fd, PeerCredentials)?.uid();
         let stream = Stream::UdSocket(uds::Stream::from(fd));
-        let uid = stream.peer_creds()?.euid();
-        let uid = uid.ok_or_else(|| io::Error::other("the peer's uid is not known"))?;
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.connections.insert(number, stream);
