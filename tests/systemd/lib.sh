@@ -26,11 +26,10 @@ is() {
 
 # until_so WHAT COMMAND...: for things that nothing can be told to wait for. A minute and a half is a hang.
 until_so() {
-	what=$1 tries=0
+	what=$1 deadline=$((SECONDS + 90))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		tries=$((tries + 1))
-		[ "$tries" -lt 900 ] || fail "still not: $what"
+		[ "$SECONDS" -lt "$deadline" ] || fail "still not: $what"
 		sleep 0.1
 	done
 }
