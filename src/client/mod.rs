@@ -43,13 +43,13 @@ const FLUSH_GRACE: Duration = Duration::from_secs(1);
 /// use std::time::Duration;
 /// use countd::{Client, Name, SocketPath};
 ///
-/// # use countd::server::{Server, Stopper, assemble::Config};
+/// # use countd::server::{Server, Stopper, assemble::{Config, Surroundings}};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = std::env::temp_dir().join(format!("countd-example-{}", std::process::id()));
 /// # std::fs::create_dir(&folder)?;
 /// # let socket = folder.join("sock");
 /// # let (config, stopper) = (Config::ephemeral(&socket), Stopper::new());
-/// # let server = Server::assemble(config, None, stopper.clone(), Box::new(|_| ()))?;
+/// # let server = Server::assemble(config, Surroundings::default(), stopper.clone(), Box::new(|_| ()))?;
 /// # let serving = std::thread::spawn(|| server.run());
 /// // The socket that `countd incr` would use: SocketPath::find()?
 /// let mut client = Client::new(SocketPath::new(socket)?, Duration::from_secs(2));

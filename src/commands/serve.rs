@@ -1,5 +1,7 @@
 //! `countd serve`: the daemon's options.
 
+mod socket;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +16,13 @@ use crate::commands::words::Words;
 use crate::format::ReportFormat;
 use crate::format::duration::short;
 use crate::journal::Fsync;
-use crate::server::assemble::{Config, SinkConfig, SpoolConfig};
+use crate::server::assemble::{Config, SinkConfig, SpoolConfig, Surroundings};
 use crate::server::{Server, Stopper};
+use crate::system::activation::Activation;
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
 use crate::system::paths::spool::{SpoolPath, serve_spool};
-use crate::system::paths::{
-    Environment, ServeSocket, make_private_folder, serve_socket, state_folder,
-};
+use crate::system::paths::{Environment, ServeSocket, make_private_folder, state_folder};
 use crate::system::signals::Signals;
 use crate::system::spool::{PRIVATE_MODE, SHARED_MODE};
 use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
@@ -129,24 +130,31 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
-    // Before anything else, so that no other thread is there yet.
+    // First of all: it goes by the numbers of descriptors, and nothing else is open yet.
+    let activation = Activation::take().map_err(|error| Failure::Refused(error.to_string()))?;
+    // Then this, as no other thread is there yet.
     let stopper = Stopper::new();
     let to_stop = stopper.clone();
     let signals = Signals::take_over(move || to_stop.stop());
     let signals = signals.map_err(|error| failed("cannot take over signals", &error))?;
     let settings = invocation.settings();
     let environment = invocation.environment;
-    let socket = serve_socket(invocation.socket.as_deref(), environment)?;
+    let handed = activation.socket.is_some();
+    let (socket, overruled) = socket::choose(activation.socket.as_ref(), args, invocation)?;
+    for warning in activation.warnings.into_iter().chain(overruled) {
+        notice(&format!("warning: {warning}"));
+    }
     let config = config(args, &settings, environment, &socket)?;
     if let Some((folder, mode)) = &socket.folder {
         make_folder(folder, *mode, environment.euid)?;
     }
-    let started = Server::assemble(config.clone(), Some(signals), stopper, Box::new(notice));
+    let surroundings = Surroundings { signals: Some(signals), socket: activation.socket };
+    let started = Server::assemble(config.clone(), surroundings, stopper, Box::new(notice));
     let server = started.map_err(|error| Failure::Refused(error.to_string()))?;
     for variable in unknown_variables() {
         notice(&format!("warning: {variable} is not a variable of countd's and is ignored"));
     }
-    say_where(&config, &socket, server.counters());
+    say_where(&config, &socket, handed, server.counters());
     server.run().map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(DONE)
 }
@@ -299,7 +307,7 @@ fn make_folder(folder: &Path, mode: u32, euid: u32) -> Result<(), Failure> {
 }
 
 /// Says once, when clients can come, where what is.
-fn say_where(config: &Config, socket: &ServeSocket, counters: usize) {
+fn say_where(config: &Config, socket: &ServeSocket, handed: bool, counters: usize) {
     let path = socket.socket.path();
     let path = absolute(path);
     if let Some(other) = &socket.clients_look_at {
@@ -314,7 +322,11 @@ fn say_where(config: &Config, socket: &ServeSocket, counters: usize) {
     let interval = short(config.interval);
     let aligned = if config.aligned { " (aligned)" } else { "" };
     notice(&format!("reports every {interval}{aligned} to {}", places.join(" and ")));
-    notice(&format!("ready, listening on {} (mode {:04o})", path.display(), config.listen.mode));
+    let how = match handed {
+        true => "handed over".to_owned(),
+        false => format!("mode {:04o}", config.listen.mode),
+    };
+    notice(&format!("ready, listening on {} ({how})", path.display()));
 }
 
 fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {

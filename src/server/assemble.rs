@@ -18,6 +18,7 @@ use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
 use crate::spool::Intake;
+use crate::system::activation::HandedOver;
 use crate::system::clock::{self, Clock, SystemClock};
 use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
 use crate::system::limits::{self, Room};
@@ -51,7 +52,7 @@ pub struct SpoolConfig {
 /// What a daemon is to be like.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens.
+    /// Where it listens, unless it is handed a socket.
     pub listen: ListenAt,
     /// Where its state lives; `None` keeps nothing.
     pub state_folder: Option<PathBuf>,
@@ -92,6 +93,15 @@ impl Config {
             connections_max: 1024,
         }
     }
+}
+
+/// What a daemon has from whoever started its process; nothing, where it is part of a program.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The signals it is to obey.
+    pub signals: Option<Signals>,
+    /// The socket it was handed.
+    pub socket: Option<HandedOver>,
 }
 
 /// Why a daemon cannot start.
@@ -152,14 +162,13 @@ struct Loaded {
 }
 
 impl Server {
-    /// Makes a daemon of this configuration ready. Signals are handed in if this process is to obey them;
-    /// the stopper stops it in any case. `notice` takes messages for the operator.
+    /// Makes a daemon of this configuration ready. The stopper stops it, whatever signals it obeys. `notice` takes messages for the operator.
     ///
     /// # Errors
     /// [`StartError`] says what could not be had. Nothing is left behind then.
     pub fn assemble(
         mut config: Config,
-        signals: Option<Signals>,
+        surroundings: Surroundings,
         stopper: Stopper,
         mut notice: Box<dyn FnMut(&str) + Send>,
     ) -> Result<Server, StartError> {
@@ -171,7 +180,11 @@ impl Server {
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
         let spool = open_spool(config.spool.as_ref(), &mut *notice)?;
-        let listening = Listening::open(&config.listen).map_err(StartError::Listen)?;
+        let Surroundings { signals, socket } = surroundings;
+        let listening = match socket {
+            Some(socket) => Listening::adopt(socket),
+            None => Listening::open(&config.listen).map_err(StartError::Listen)?,
+        };
         let ready = (|| {
             let loaded = load(folder.as_ref(), boot, now)?;
             loaded.notes.iter().for_each(|note| notice(note));

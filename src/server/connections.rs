@@ -51,6 +51,8 @@ pub(super) struct Connections {
     per_user: HashMap<u32, usize>,
     /// The listener may have more to accept.
     pub(super) waiting: bool,
+    /// Nobody is accepted any more: who waits is left to the next server.
+    closed: bool,
     accept_after_ns: u64,
     /// Connections to look at in this turn, each once.
     active: Vec<u64>,
@@ -73,6 +75,7 @@ impl Connections {
             open: HashMap::default(),
             per_user: HashMap::new(),
             waiting: true,
+            closed: false,
             accept_after_ns: 0,
             active: Vec::new(),
             incomplete: VecDeque::new(),
@@ -143,6 +146,16 @@ impl Connections {
                 self.activate(number);
             }
         }
+    }
+
+    /// Notes that somebody may wait to be accepted.
+    pub(super) fn somebody_knocks(&mut self) {
+        self.waiting = !self.closed;
+    }
+
+    /// Accepts nobody from now on.
+    pub(super) fn accept_nobody(&mut self) {
+        (self.waiting, self.closed) = (false, true);
     }
 
     /// Accepts who waits, as far as there is room.

@@ -281,7 +281,7 @@ impl Server {
         self.network.wait(timeout, &mut ready).map_err(ServerError::Wait)?;
         for what in ready {
             match what {
-                Ready::Listener => self.connections.waiting = true,
+                Ready::Listener => self.connections.somebody_knocks(),
                 Ready::Readable(number) => self.connections.now_readable(number, false),
                 Ready::Ending(number) => self.connections.now_readable(number, true),
                 Ready::Writable(number) => self.connections.now_writable(number),

@@ -38,6 +38,15 @@ pub enum Ready {
     Spool,
 }
 
+/// Who is to answer those that wait to be accepted when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlog {
+    /// This server: nobody comes after it.
+    Ours,
+    /// The next one, at the same socket: there they wait, and others may join them.
+    Left,
+}
+
 /// The sockets as the loop needs them. A connection has a number, which is never used again.
 pub trait Network: Send {
     /// Waits until something is ready, at most this long, and says what. Readiness is told once: it holds
@@ -80,8 +89,9 @@ pub trait Network: Send {
     /// Hangs up.
     fn close(&mut self, connection: u64);
 
-    /// Lets nobody new connect; who is waiting can still be accepted.
-    fn stop_listening(&mut self);
+    /// Has no more of the listener: lets nobody new connect and leaves accepting those that wait to the
+    /// server, or leaves them all at a socket that was handed over.
+    fn stop_listening(&mut self) -> Backlog;
 }
 
 const LISTENER: Token = Token(0);
@@ -219,8 +229,15 @@ impl Network for UnixNetwork {
         self.connections.remove(&connection);
     }
 
-    fn stop_listening(&mut self) {
+    fn stop_listening(&mut self) -> Backlog {
+        if self.listening.is_handed_over() {
+            // Whoever comes now is for the next one, and must not wake us up any more.
+            let fd = socket(self.listening.listener()).as_fd().as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            return Backlog::Left;
+        }
         self.listening.unlink();
+        Backlog::Ours
     }
 }
 

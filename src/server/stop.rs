@@ -1,9 +1,10 @@
 //! Stopping in good order: nobody new, what was received is answered, the last window is flushed, sinks get
 //! a while to take it, and the journal is folded. What a sink did not take is in the state and comes after
-//! the next start.
+//! the next start. Who waits at a socket that was handed over is not accepted: they are for the next server.
 
 use std::time::Duration;
 
+use super::network::Backlog;
 use super::{Server, ServerError};
 
 /// How long clients get to take their answers, in nanoseconds.
@@ -29,7 +30,10 @@ impl Server {
     /// Ends the server. Asked to stop a second time meanwhile, it waits for nobody.
     pub(super) fn stop(&mut self) -> Result<(), ServerError> {
         self.begin_stop();
-        self.network.stop_listening();
+        match self.network.stop_listening() {
+            Backlog::Ours => self.connections.somebody_knocks(),
+            Backlog::Left => self.connections.accept_nobody(),
+        }
         self.answer_received()?;
         self.core.flush_soon();
         self.turn(Some(Duration::ZERO))?;
@@ -49,11 +53,11 @@ impl Server {
         Ok(())
     }
 
-    /// Answers all who have connected, also those who still wait to be accepted, as far as they take it.
+    /// Answers all who have connected, also those who still wait to be accepted unless they are left to the
+    /// next server, as far as they take it.
     fn answer_received(&mut self) -> Result<(), ServerError> {
         let now_ns = self.clock.now().boot_ns;
         let until_ns = now_ns.saturating_add(CLIENTS_NS);
-        self.connections.waiting = true;
         // What they had sent is read before they are told to send no more.
         self.turn(Some(Duration::ZERO))?;
         while (self.connections.len() > 0 || self.connections.waiting) && self.is_patient(until_ns)

@@ -1,4 +1,5 @@
-//! Listening on a Unix socket of one's own: a socket path has one live owner, by a lock beside it. The socket
+//! Listening on a Unix socket: one's own, or one that was handed over, of which nothing is changed. A socket
+//! path of one's own has one live owner, by a lock beside it. The socket
 //! is made under another name and then renamed, so that it appears with its mode and group, and takes the
 //! place of a stale one without a moment in which clients find nothing. Only a socket that nobody serves any
 //! more is replaced; a live one, and any other file, never is. Nothing is accepted here.
@@ -14,8 +15,11 @@ use interprocess::local_socket::{
     GenericFilePath, Listener, ListenerNonblockingMode, ListenerOptions, prelude::*,
 };
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use interprocess::os::unix::uds_local_socket as uds;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::activation::HandedOver;
 
 /// A socket to listen on.
 #[derive(Debug, Clone)]
@@ -28,11 +32,17 @@ pub struct ListenAt {
     pub group: Option<u32>,
 }
 
-/// A socket that is ours and listens.
+/// A socket that listens.
 #[derive(Debug)]
 pub struct Listening {
     listener: Listener,
     path: PathBuf,
+    /// What there is of it if it is ours.
+    ours: Option<Ours>,
+}
+
+#[derive(Debug)]
+struct Ours {
     identity: (u64, u64),
     /// Held as long as we live; the file stays, or two could hold a lock on two files of one name.
     _lock: File,
@@ -61,7 +71,8 @@ impl fmt::Display for ListenError {
         match self {
             ListenError::Taken(path) => write!(
                 f,
-                "another daemon serves {}: stop it, or choose another with --socket",
+                "another daemon, or a socket unit of systemd, serves {}: stop it, or choose another with \
+                 --socket",
                 path.display()
             ),
             ListenError::NotASocket(path) => {
@@ -109,7 +120,19 @@ impl Listening {
         }
         let metadata = std::fs::symlink_metadata(path).map_err(system("look at"))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Listening { listener, path: path.to_owned(), identity, _lock: lock })
+        let ours = Some(Ours { identity, _lock: lock });
+        Ok(Listening { listener, path: path.to_owned(), ours })
+    }
+
+    /// Listens on a socket that was handed over. Its file is left alone, now and later.
+    pub fn adopt(handed: HandedOver) -> Listening {
+        let HandedOver { listener, path } = handed;
+        Listening { listener: Listener::UdSocket(uds::Listener::from(listener)), path, ours: None }
+    }
+
+    /// Whether it belongs to whoever handed it over.
+    pub fn is_handed_over(&self) -> bool {
+        self.ours.is_none()
     }
 
     /// The listener.
@@ -122,11 +145,11 @@ impl Listening {
         &self.path
     }
 
-    /// Removes the socket, if it is still ours: from then on nobody new can connect.
+    /// Removes the socket, if it is ours and still there: from then on nobody new can connect.
     pub fn unlink(&self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if ours {
+        let Some(Ours { identity, .. }) = &self.ours else { return };
+        let there = std::fs::symlink_metadata(&self.path);
+        if there.is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == *identity) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -304,6 +327,26 @@ mod tests {
         let error = Listening::open(&at(&path, 0o600)).unwrap_err();
         assert!(matches!(error, ListenError::NotASocket(_)), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        let theirs = UnixListener::bind(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o642)).unwrap();
+        let look = || {
+            let metadata = std::fs::symlink_metadata(&path).unwrap();
+            (metadata.ino(), metadata.mode(), metadata.uid(), metadata.ctime_nsec())
+        };
+        let before = look();
+        let handed = HandedOver { listener: theirs.try_clone().unwrap(), path: path.clone() };
+        let listening = Listening::adopt(handed);
+        assert!(listening.is_handed_over());
+        listening.unlink();
+        drop(listening);
+        assert_eq!((look(), probe(&path)), (before, Ok(())));
+        assert!(!beside(&path, ".lock").exists());
     }
 
     #[test]

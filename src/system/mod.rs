@@ -1,6 +1,7 @@
 //! The kernel's side: clocks, random bits, sockets, signals, children, files, groups, and where they are looked for.
 //! What depends on the operating system is here; nothing here decides anything about counters.
 
+pub mod activation;
 pub mod child;
 pub mod clock;
 pub mod connect;

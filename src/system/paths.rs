@@ -181,7 +181,7 @@ pub fn client_socket(
     user_socket(environment, vec![system]).map(|(socket, _)| socket)
 }
 
-/// Where `serve` listens when it was not handed a socket.
+/// Where `serve` listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeSocket {
     /// The socket.
@@ -195,7 +195,7 @@ pub struct ServeSocket {
     pub clients_look_at: Option<PathBuf>,
 }
 
-/// Where `serve` listens: the option, else `COUNTD_SOCKET`, else `/run/countd/countd.sock` as root or where
+/// Where `serve` listens when it was not handed a socket: the option, else `COUNTD_SOCKET`, else `/run/countd/countd.sock` as root or where
 /// `/run/countd` is the user's, else the next of the places where clients look.
 ///
 /// # Errors
@@ -208,7 +208,7 @@ pub fn serve_socket(
     let (socket, folder) = match chosen_socket(option, environment) {
         Some((path, origin)) => (SocketPath::checked(path, origin, Vec::new())?, None),
         None if has_system_folder(environment) => {
-            let socket = SocketPath::checked(system.clone(), Origin::Default, Vec::new())?;
+            let socket = SocketPath::checked(system, Origin::Default, Vec::new())?;
             (socket, Some((PathBuf::from(SYSTEM_FOLDER), 0o755)))
         }
         None => {
@@ -216,14 +216,34 @@ pub fn serve_socket(
             (socket, Some((folder, 0o700)))
         }
     };
-    let is_system = socket.path() == system;
+    Ok(with_what_clients_look_at(socket, folder, environment))
+}
+
+/// Where `serve` listens when it was handed this socket: there, and nowhere else.
+///
+/// # Errors
+/// [`PathError`] for a path that no client can connect to.
+pub fn handed_over_socket(
+    path: &Path,
+    environment: &Environment<'_>,
+) -> Result<ServeSocket, PathError> {
+    let socket = SocketPath::checked(path.to_owned(), Origin::Caller, Vec::new())?;
+    Ok(with_what_clients_look_at(socket, None, environment))
+}
+
+fn with_what_clients_look_at(
+    socket: SocketPath,
+    folder: Option<(PathBuf, u32)>,
+    environment: &Environment<'_>,
+) -> ServeSocket {
+    let is_system = socket.path() == Path::new(SYSTEM_SOCKET);
     let mode = if is_system { SYSTEM_SOCKET_MODE } else { PRIVATE_SOCKET_MODE };
     let unset = Environment { variable: &|name| other_variable(environment, name), ..*environment };
     // Who has set the variable for serve has it for clients too.
     let told = is_system || matches!(socket.origin(), Origin::Variable(_));
     let found = if told { None } else { client_socket(None, &unset).ok() };
     let clients_look_at = found.map(|found| found.path).filter(|path| *path != socket.path());
-    Ok(ServeSocket { socket, mode, folder, clients_look_at })
+    ServeSocket { socket, mode, folder, clients_look_at }
 }
 
 /// Where `serve` keeps its state: the option, else `COUNTD_STATE_DIR`, else `STATE_DIRECTORY` as systemd

@@ -24,6 +24,10 @@ pub(crate) fn countd() -> Command {
     }
     command
         .env_remove("STATE_DIRECTORY")
+        .env_remove("LISTEN_FDS")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("JOURNAL_STREAM")
         .env_remove("XDG_RUNTIME_DIR")
         .env_remove("XDG_STATE_HOME");
     command

@@ -7,6 +7,7 @@
 mod bad_input;
 mod commands;
 mod durability;
+mod handover;
 mod harness;
 mod hostile;
 mod incr;

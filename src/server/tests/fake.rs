@@ -12,7 +12,7 @@ use crate::frame;
 use crate::protocol::Response;
 use crate::record::FilePlace;
 use crate::report::Report;
-use crate::server::network::{Network, Ready};
+use crate::server::network::{Backlog, Network, Ready};
 use crate::sink::{Sink, SinkError};
 use crate::system::clock::Clock;
 use crate::turn::Prepared;
@@ -82,6 +82,8 @@ pub(super) struct Script {
     pub(super) waits: Vec<Option<Duration>>,
     pub(super) accepts: usize,
     pub(super) listening: bool,
+    /// Whose those are that wait at a stop.
+    pub(super) stopping: Backlog,
     /// Bytes given to a read at most.
     pub(super) read_max: usize,
 }
@@ -115,6 +117,7 @@ impl FakeNetwork {
             waits: Vec::new(),
             accepts: 0,
             listening: true,
+            stopping: Backlog::Ours,
             read_max: usize::MAX,
         }));
         (FakeNetwork(Arc::clone(&script)), Net(script), waker)
@@ -323,8 +326,10 @@ impl Network for FakeNetwork {
         self.script().conns.get_mut(&connection).unwrap().closed = true;
     }
 
-    fn stop_listening(&mut self) {
-        self.script().listening = false;
+    fn stop_listening(&mut self) -> Backlog {
+        let mut script = self.script();
+        script.listening = false;
+        script.stopping
     }
 }
 

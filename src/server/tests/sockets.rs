@@ -5,13 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use super::*;
-use crate::server::assemble::Config;
+use crate::server::assemble::{Config, Surroundings};
 
 fn server() -> (Server, PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
     let config = Config::ephemeral(&socket);
-    let server = Server::assemble(config, None, Stopper::new(), Box::new(|_| {})).unwrap();
+    let server =
+        Server::assemble(config, Surroundings::default(), Stopper::new(), Box::new(|_| {}));
+    let server = server.unwrap();
     (server, socket, folder)
 }
 

@@ -1,6 +1,7 @@
 //! Stopping: what was received is answered, the last window reaches its sinks, and nobody waits for ever.
 
 use super::*;
+use crate::server::network::Backlog;
 
 #[test]
 fn what_was_received_is_answered_and_the_last_window_flushed() {
@@ -21,6 +22,25 @@ fn what_was_received_is_answered_and_the_last_window_flushed() {
     assert!(!daemon.net.script().listening);
     assert_eq!(daemon.written(0), "a 2\n");
     assert!(daemon.notices.lock().unwrap().is_empty());
+}
+
+#[test]
+fn who_waits_at_a_socket_that_was_handed_over_is_left_to_the_next_server() {
+    let mut daemon = Daemon::new();
+    daemon.net.script().stopping = Backlog::Left;
+    let known = daemon.connect();
+    daemon.settle();
+    let request = daemon.incr("a");
+    daemon.net.send(known, &request);
+    daemon.server.begin_stop();
+    let request = [hello(true), daemon.incr("a")].concat();
+    let waiting = daemon.net.connect(OWNER);
+    daemon.net.send(waiting, &request);
+    daemon.server.stop().unwrap();
+    assert_eq!(daemon.net.answers(known).len(), 1);
+    assert!(daemon.net.is_closed(known) && !daemon.net.is_accepted(waiting));
+    // Nor does it keep the server, which would come back for it again and again.
+    assert_eq!(daemon.server.timeout(), None);
 }
 
 #[test]

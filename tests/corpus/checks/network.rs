@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use countd::server::Stopper;
-use countd::server::network::{Network, Ready};
+use countd::server::network::{Backlog, Network, Ready};
 use countd::server::worker::{Job, Wake, Worker, Workers};
 use countd::system::clock::Clock;
 use countd::window::Moment;
@@ -261,5 +261,7 @@ impl Network for Play {
         self.playing().client(connection).closed = true;
     }
 
-    fn stop_listening(&mut self) {}
+    fn stop_listening(&mut self) -> Backlog {
+        Backlog::Ours
+    }
 }

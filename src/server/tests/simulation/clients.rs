@@ -68,7 +68,7 @@ pub(super) struct Client {
     left: u64,
     /// The next of them is on its way out.
     sending: bool,
-    conn: Option<u64>,
+    pub(super) conn: Option<u64>,
     connected_ns: u64,
     /// How many of those pending are on their way on this connection.
     on_the_way: usize,

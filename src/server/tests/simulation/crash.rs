@@ -43,6 +43,7 @@ impl Life {
             with_idle: false,
             fold_bytes: 400,
             one_folder: false,
+            handed_over: false,
             connections_max: 10,
         };
         let simulation = Simulation::with(World::new(1, traced), settings);

@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) fold_bytes: u64,
     /// Log and state are in one folder.
     pub(super) one_folder: bool,
+    /// The socket is handed over from one daemon to the next.
+    pub(super) handed_over: bool,
     pub(super) connections_max: usize,
 }
 
@@ -83,6 +85,7 @@ impl Settings {
             with_idle: dice.happens(200),
             fold_bytes: 200 + dice.any_size(20_000),
             one_folder: dice.happens(200),
+            handed_over: dice.happens(400),
             connections_max: 2 + dice.index(20),
         }
     }
@@ -98,6 +101,7 @@ impl Simulation {
     pub(super) fn with(mut world: World, settings: Settings) -> Simulation {
         world.note(|| format!("{settings:?}"));
         world.one_folder = settings.one_folder;
+        world.handed_over = settings.handed_over;
         let disk = world.disk.clone();
         world.begin_process(disk);
         Simulation {
@@ -340,6 +344,7 @@ impl Simulation {
                 let any = if world.dice.happens(250) { 0 } else { world.dice.next() };
                 let left = world.disk.power_cut(world.cut_leaves.unwrap_or(any));
                 world.clients.clear();
+                world.backlog.clear();
                 world.done.clear();
                 world.boot += 1;
                 world.now.boot_ns = 1_000_000_000 + world.dice.any_size(100_000_000_000);

@@ -10,7 +10,7 @@ use super::world::{Mode, Queue, Shared, World};
 use crate::format::ReportFormat;
 use crate::record::FilePlace;
 use crate::report::Report;
-use crate::server::network::{Network, Ready};
+use crate::server::network::{Backlog, Network, Ready};
 use crate::server::worker::{JOBS_MAX, Job, Worker, Workers};
 use crate::sink::{Sink, SinkError};
 use crate::system::clock::Clock;
@@ -127,6 +127,7 @@ impl Network for Shared {
 
     fn accept(&mut self) -> io::Result<(u64, u32)> {
         let mut world = self.lock();
+        assert!(!world.handed_over || !world.left, "who waits is for the next daemon");
         let number = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let conn = world.conns.get_mut(&number).unwrap();
         conn.accepted = true;
@@ -201,8 +202,10 @@ impl Network for Shared {
         }
     }
 
-    fn stop_listening(&mut self) {
-        self.lock().listening = false;
+    fn stop_listening(&mut self) -> Backlog {
+        let mut world = self.lock();
+        (world.listening, world.left) = (world.handed_over, true);
+        if world.handed_over { Backlog::Left } else { Backlog::Ours }
     }
 }
 

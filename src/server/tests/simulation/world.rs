@@ -63,6 +63,10 @@ pub(super) struct World {
     pub(super) ready: Vec<Ready>,
     pub(super) woken: bool,
     pub(super) listening: bool,
+    /// The listener is not the daemon's, and outlives it with all that wait there.
+    pub(super) handed_over: bool,
+    /// The daemon has stopped accepting.
+    pub(super) left: bool,
     pub(super) queues: Vec<Queue>,
     pub(super) clients: Vec<Client>,
     pub(super) done: Vec<Done>,
@@ -107,6 +111,8 @@ impl World {
             ready: Vec::new(),
             woken: false,
             listening: false,
+            handed_over: false,
+            left: false,
             queues: Vec::new(),
             clients: Vec::new(),
             done: Vec::new(),
@@ -158,20 +164,24 @@ impl World {
 
     /// A process begins: of the one before nothing is left but the disk.
     pub(super) fn begin_process(&mut self, disk: FakeDisk) {
-        for conn in self.conns.values_mut() {
-            conn.closed = true;
+        if !self.handed_over {
+            self.backlog.clear();
+        }
+        for (number, conn) in &mut self.conns {
+            conn.closed |= !self.backlog.contains(number);
         }
         for mut client in std::mem::take(&mut self.clients) {
-            if client.daemon_is_gone(self) {
+            let waits = client.conn.is_some_and(|conn| self.backlog.contains(&conn));
+            if waits || client.daemon_is_gone(self) {
                 self.clients.push(client);
             }
         }
         self.disk = disk;
         (self.doom, self.dead, self.trouble) = (None, false, self.limited);
         (self.stop_wanted, self.woken, self.listening) = (false, false, true);
+        self.left = false;
         self.ready.clear();
         self.queues.clear();
-        self.backlog.clear();
         self.stdout.push((Vec::new(), false));
     }
 
