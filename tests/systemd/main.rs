@@ -29,6 +29,7 @@ scripts! {
     a_restart_keeps_the_socket_and_callers_wait ["ss"]
     restarts_under_load_lose_nothing []
     a_hang_is_noticed []
+    a_journal_that_hangs_or_is_gone_stops_nothing []
     a_reload_opens_the_log_file_anew []
     rotated_files_add_up ["logrotate"]
     settings_are_the_administrators []
