@@ -25,6 +25,7 @@ use crate::system::paths::spool::{SpoolPath, serve_spool};
 use crate::system::paths::{Environment, ServeSocket, make_private_folder, state_folder};
 use crate::system::signals::Signals;
 use crate::system::spool::{PRIVATE_MODE, SHARED_MODE};
+use crate::system::supervisor::{NotifySocket, Supervisor};
 use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
 
 /// The flush interval unless told otherwise.
@@ -148,7 +149,11 @@ pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u
     if let Some((folder, mode)) = &socket.folder {
         make_folder(folder, *mode, environment.euid)?;
     }
-    let surroundings = Surroundings { signals: Some(signals), socket: activation.socket };
+    let surroundings = Surroundings {
+        signals: Some(signals),
+        socket: activation.socket,
+        supervisor: supervisor(),
+    };
     let started = Server::assemble(config.clone(), surroundings, stopper, Box::new(notice));
     let server = started.map_err(|error| Failure::Refused(error.to_string()))?;
     for variable in unknown_variables() {
@@ -304,6 +309,15 @@ fn make_folder(folder: &Path, mode: u32, euid: u32) -> Result<(), Failure> {
         std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
     };
     made.map_err(|error| failed(&format!("cannot make the folder {}", folder.display()), &error))
+}
+
+/// Who asked to be told how the daemon does. That nobody can be told is no reason not to count.
+fn supervisor() -> Option<Box<dyn Supervisor>> {
+    let socket = NotifySocket::of_process().unwrap_or_else(|error| {
+        notice(&format!("warning: NOTIFY_SOCKET is not used: {error}"));
+        None
+    });
+    socket.map(|socket| Box::new(socket) as Box<dyn Supervisor>)
 }
 
 /// Says once, when clients can come, where what is.

@@ -20,6 +20,7 @@ pub mod prometheus;
 mod report;
 pub mod snapshot;
 pub mod status;
+pub mod summary;
 pub mod table;
 
 /// How a report reads.

@@ -26,6 +26,7 @@ use crate::system::listen::{ListenAt, ListenError, Listening};
 use crate::system::random;
 use crate::system::signals::Signals;
 use crate::system::spool::{SpoolFolder, SpoolFolderError, Watch};
+use crate::system::supervisor::Supervisor;
 use crate::turn::Rules;
 use crate::window::{BootId, Moment};
 
@@ -102,6 +103,8 @@ pub struct Surroundings {
     pub signals: Option<Signals>,
     /// The socket it was handed.
     pub socket: Option<HandedOver>,
+    /// Who is to be told how it does.
+    pub supervisor: Option<Box<dyn Supervisor>>,
 }
 
 /// Why a daemon cannot start.
@@ -180,7 +183,7 @@ impl Server {
         let folder = folder.map_err(StartError::Folder)?;
         let sinks = open_sinks(&config)?;
         let spool = open_spool(config.spool.as_ref(), &mut *notice)?;
-        let Surroundings { signals, socket } = surroundings;
+        let Surroundings { signals, socket, supervisor } = surroundings;
         let listening = match socket {
             Some(socket) => Listening::adopt(socket),
             None => Listening::open(&config.listen).map_err(StartError::Listen)?,
@@ -227,6 +230,7 @@ impl Server {
             about: about(&socket, config.state_folder.as_deref(), owner),
             folder,
             hangup_stops: rustix::termios::isatty(rustix::stdio::stdout()),
+            supervisor,
             notice,
         };
         Server::start(setup, stopper).map_err(StartError::Server)

@@ -14,6 +14,7 @@ pub mod spool;
 mod status;
 mod stop;
 mod stopper;
+mod supervision;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -29,6 +30,7 @@ use crate::record::state::State;
 use crate::sink::Sink;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
+use crate::system::supervisor::Supervisor;
 use crate::turn::{Action, Core, Peer, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
 use crate::window::{BootId, Moment};
 
@@ -41,6 +43,7 @@ use sinks::SinkWorker;
 use spool::{Spool, SpoolSetup};
 use stop::Stopping;
 pub use stopper::Stopper;
+use supervision::Supervision;
 use worker::{Errands, Mailbox, News, Wake, Workers};
 
 /// A sink and what it gets.
@@ -88,6 +91,8 @@ pub struct Setup {
     pub folder: Option<StateFolder>,
     /// Whether a SIGHUP ends the server, as when its terminal goes away.
     pub hangup_stops: bool,
+    /// Who looks after the process, if anybody does.
+    pub supervisor: Option<Box<dyn Supervisor>>,
     /// Takes messages for the operator.
     pub notice: Box<dyn FnMut(&str) + Send>,
 }
@@ -128,6 +133,7 @@ pub struct Server {
     /// Its lock is held as long as the server lives.
     state_folder: Option<StateFolder>,
     hangup_stops: bool,
+    supervision: Supervision,
     notice: Box<dyn FnMut(&str) + Send>,
 }
 
@@ -189,6 +195,7 @@ impl Server {
             stopping: None,
             state_folder: setup.folder,
             hangup_stops: setup.hangup_stops,
+            supervision: Supervision::new(setup.supervisor),
             notice: setup.notice,
         };
         server.connections.numbers.in_window(server.core.window_start());
@@ -227,6 +234,9 @@ impl Server {
     /// [`ServerError`] when it cannot keep its promises any more. It then ends at once, so that no client
     /// is told what may not be true.
     pub fn run(mut self) -> Result<(), ServerError> {
+        let now = self.clock.now();
+        self.supervision.ready(self.core.counters(), now.boot_ns);
+        self.say_if_supervisor_fails();
         while self.stopper.times_asked() == 0 {
             let timeout = self.timeout();
             self.turn(timeout)?;
@@ -246,6 +256,7 @@ impl Server {
             self.sync_deadline_ns(),
             self.fold_deadline_ns(),
             self.spool.as_ref().and_then(Spool::deadline_ns),
+            self.supervision.deadline_ns(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         let now = self.clock.now().boot_ns;
@@ -273,6 +284,7 @@ impl Server {
         self.sync_if_due(now)?;
         self.fold_if_due(now)?;
         self.connections.write(&mut *self.network, now.boot_ns);
+        self.supervision.go_on(self.core.counters(), now.boot_ns);
         Ok(())
     }
 
@@ -288,10 +300,23 @@ impl Server {
                 Ready::Woken => self.hear()?,
                 Ready::Spool => self.look_into_spool(),
                 Ready::Hangup if self.hangup_stops => self.stopper.stop(),
-                Ready::Hangup => self.sinks.iter_mut().for_each(SinkWorker::reopen),
+                Ready::Hangup => self.reopen(),
             }
         }
         Ok(())
+    }
+
+    /// Lets sinks open their outputs anew at their next reports.
+    fn reopen(&mut self) {
+        self.sinks.iter_mut().for_each(SinkWorker::reopen);
+        self.supervision.reloaded(self.core.counters());
+        self.say_if_supervisor_fails();
+    }
+
+    fn say_if_supervisor_fails(&mut self) {
+        if let Some(error) = self.supervision.problem() {
+            (self.notice)(&format!("warning: nobody hears at NOTIFY_SOCKET: {error}"));
+        }
     }
 
     /// Takes in what other threads tell.
@@ -375,7 +400,8 @@ impl Server {
                 }
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
                 Action::Note(note) => (self.notice)(&note),
-                Action::Flushed { .. } => {
+                Action::Flushed(report) => {
+                    self.supervision.flushed(&report);
                     self.connections.numbers.in_window(self.core.window_start());
                     self.look_into_spool();
                 }

@@ -47,6 +47,8 @@ impl Server {
         }
         if !self.folder.is_busy() {
             let now = self.clock.now();
+            // A long journal takes a while, and the loop does not come round meanwhile.
+            self.supervision.go_on(self.core.counters(), now.boot_ns);
             self.fold_now(now)?;
         }
         self.say_what_is_left();
@@ -71,6 +73,7 @@ impl Server {
 
     pub(super) fn begin_stop(&mut self) {
         self.stopping = Some(Stopping { since_ns: self.clock.now().boot_ns, asked: 0 });
+        self.supervision.stopping();
     }
 
     pub(super) fn is_patient(&mut self, until_ns: u64) -> bool {

@@ -10,6 +10,7 @@ mod simulation;
 mod sockets;
 mod spooled;
 mod stopping;
+mod supervised;
 mod upkeep;
 
 use std::io;
@@ -53,6 +54,7 @@ struct Kind {
     disk: Option<FakeDisk>,
     spool: Option<FakeSpool>,
     workers: Box<dyn Workers>,
+    supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Default for Kind {
@@ -65,6 +67,7 @@ impl Default for Kind {
             disk: None,
             spool: None,
             workers: Box::new(Threads),
+            supervisor: None,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Daemon {
             about: Vec::new(),
             folder: None,
             hangup_stops: false,
+            supervisor: kind.supervisor,
             notice: Box::new(move |notice| told.lock().unwrap().push(notice.to_owned())),
         };
         let server = Server::start(setup, stopper.clone()).ok()?;

@@ -14,3 +14,4 @@ pub mod paths;
 pub mod random;
 pub mod signals;
 pub mod spool;
+pub mod supervisor;

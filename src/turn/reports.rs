@@ -44,13 +44,8 @@ pub enum Action {
     Reply(Peer, Reply),
     /// Tell the operator.
     Note(String),
-    /// A window was closed, with this many counts.
-    Flushed {
-        /// Its number.
-        window: u64,
-        /// How many counters it reports.
-        counts: usize,
-    },
+    /// A window was closed.
+    Flushed(Arc<Report>),
 }
 
 /// What will be done when its record is in the journal.
@@ -301,8 +296,7 @@ impl Core {
                 self.flushes = self.flushes.saturating_add(1);
                 self.flushing_since_ns.get_or_insert(self.now.boot_ns);
                 self.refusals.flushed();
-                let counts = report.counts.len();
-                actions.push(Action::Flushed { window: window.number, counts });
+                actions.push(Action::Flushed(report));
             }
             Planned::Offer { sink, offer, again } => {
                 let Some(run) = self.runs.get_mut(sink) else { return };

@@ -287,7 +287,7 @@ fn prepared(actions: &[Action], of: usize) -> Option<Vec<std::sync::Arc<Report>>
         | Action::Write { .. }
         | Action::Reply(..)
         | Action::Note(_)
-        | Action::Flushed { .. } => None,
+        | Action::Flushed(_) => None,
     })
 }
 

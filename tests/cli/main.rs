@@ -18,6 +18,7 @@ mod spool;
 mod stopping;
 mod storm;
 mod stream;
+mod supervised;
 mod syscalls;
 mod terminal;
 mod verify;

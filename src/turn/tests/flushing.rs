@@ -12,7 +12,7 @@ fn flush(timeout_ms: u64) -> (Peer, Vec<u8>) {
 
 fn flushed(actions: &[Action]) -> Vec<u64> {
     let window = |action: &Action| {
-        if let Action::Flushed { window, .. } = action { Some(*window) } else { None }
+        if let Action::Flushed(report) = action { Some(report.window.number) } else { None }
     };
     actions.iter().filter_map(window).collect()
 }

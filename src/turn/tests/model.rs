@@ -109,7 +109,7 @@ impl Model {
                     self.sinks[*sink] = FakeSink { prepared: reports.clone(), order };
                 }
                 Action::Write { sink } => self.sinks[*sink].order = Some(Order::Write),
-                Action::Reply(..) | Action::Note(_) | Action::Flushed { .. } => {}
+                Action::Reply(..) | Action::Note(_) | Action::Flushed(_) => {}
             }
         }
         turned

@@ -92,6 +92,7 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
         folder: None,
         spool: None,
         hangup_stops: false,
+        supervisor: None,
         notice: Box::new(|_| ()),
     };
     let server = Server::start(setup, stopper).expect("a server without a disk starts");

@@ -135,7 +135,7 @@ impl World {
             match action {
                 Action::Reply(_, reply) => self.answered(reply),
                 Action::Prepare { reports, .. } => assert!(!reports.is_empty()),
-                Action::Write { .. } | Action::Note(_) | Action::Flushed { .. } => {}
+                Action::Write { .. } | Action::Note(_) | Action::Flushed(_) => {}
             }
         }
         let _ = self.core.health(self.now);

@@ -225,6 +225,7 @@ impl Simulation {
             spool: None,
             folder: None,
             hangup_stops: false,
+            supervisor: None,
             notice: Box::new(move |notice| {
                 let mut world = told.lock();
                 world.note(|| format!("notice: {notice}"));
