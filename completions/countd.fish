@@ -1,3 +1,9 @@
+# Names of counters where they belong. fish puts no space after what ends in a dot or a comma.
+function __fish_countd_names
+    set -l words (commandline -opc)
+    command $words[1] completions -- $words (commandline -ct) 2>/dev/null </dev/null
+end
+
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_countd_global_optspecs
     string join \n socket= h/help V/version
@@ -131,11 +137,11 @@ complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_
 complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c countd -n "__fish_countd_using_subcommand help; and not __fish_seen_subcommand_from serve incr run dump get delete flush status verify completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c countd -n "__fish_countd_using_subcommand serve" -f
-complete -c countd -n "__fish_countd_using_subcommand incr" -f
-complete -c countd -n "__fish_countd_using_subcommand run" -f
-complete -c countd -n "__fish_countd_using_subcommand dump" -f
-complete -c countd -n "__fish_countd_using_subcommand get" -f
-complete -c countd -n "__fish_countd_using_subcommand delete" -f
+complete -c countd -n "__fish_countd_using_subcommand incr" -f -a "(__fish_countd_names)"
+complete -c countd -n "__fish_countd_using_subcommand run" -a "(__fish_countd_names)"
+complete -c countd -n "__fish_countd_using_subcommand dump" -f -a "(__fish_countd_names)"
+complete -c countd -n "__fish_countd_using_subcommand get" -f -a "(__fish_countd_names)"
+complete -c countd -n "__fish_countd_using_subcommand delete" -f -a "(__fish_countd_names)"
 complete -c countd -n "__fish_countd_using_subcommand flush" -f
 complete -c countd -n "__fish_countd_using_subcommand status" -f
 complete -c countd -n "__fish_countd_using_subcommand verify" -f -a "(__fish_complete_directories)"

@@ -1,4 +1,10 @@
-//! `countd completions`: a script that teaches a shell to complete countd's commands and options.
+//! `countd completions`: a script that teaches a shell to complete countd's commands and options, and what that
+//! script asks when names of counters may be wanted. The scripts are generated from the command line's types;
+//! `names.*` beside this is what is put into them.
+
+mod names;
+
+use std::ffi::OsString;
 
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -19,7 +25,18 @@ EXIT STATUS:
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
-    shell: ShellName,
+    #[arg(required_unless_present = "line")]
+    shell: Option<ShellName>,
+    /// For these scripts alone: the words of a command line up to the cursor. Prints what names of counters
+    /// may stand there
+    #[arg(
+        last = true,
+        hide = true,
+        conflicts_with = "shell",
+        value_parser = clap::value_parser!(OsString),
+        value_hint = ValueHint::Other
+    )]
+    line: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -29,38 +46,65 @@ enum ShellName {
     Fish,
 }
 
+/// Where the generated scripts begin to look for what to offer.
+const BEGIN: &str = "_countd() {\n";
+/// Asks for names in the shells' own words.
+const BASH_NAMES: &str = include_str!("completions/names.bash");
+const ZSH_NAMES: &str = include_str!("completions/names.zsh");
+const FISH_NAMES: &str = include_str!("completions/names.fish");
+
 pub(super) fn run(
     args: &CompletionsArgs,
     invocation: &mut Invocation<'_>,
     mut countd: clap::Command,
 ) -> Result<u8, Failure> {
-    let shell = match args.shell {
-        ShellName::Bash => Shell::Bash,
-        ShellName::Zsh => Shell::Zsh,
-        ShellName::Fish => Shell::Fish,
+    let text = match args.shell {
+        None => names::offer(&args.line, countd, invocation),
+        Some(ShellName::Bash) => {
+            asking_first(&generated(Shell::Bash, &mut countd), BASH_NAMES, "_countd_names \"$@\"")
+        }
+        Some(ShellName::Zsh) => {
+            asking_first(&generated(Shell::Zsh, &mut countd), ZSH_NAMES, "_countd_names")
+        }
+        Some(ShellName::Fish) => {
+            let script = generated(Shell::Fish, &mut countd);
+            format!("{FISH_NAMES}{script}{}", arguments_for_fish(&countd))
+        }
     };
-    // Into memory first: it panics when it cannot write.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut countd, "countd", &mut script);
-    if shell == Shell::Fish {
-        put_arguments_for_fish(&countd, &mut script);
-    }
-    invocation.put(&script)?;
+    invocation.put(text.as_bytes())?;
     Ok(DONE)
 }
 
+fn generated(shell: Shell, countd: &mut clap::Command) -> String {
+    // Into memory first: it panics when it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, countd, "countd", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// A script that asks for names first, and goes on if there are none.
+fn asking_first(script: &str, names: &str, ask: &str) -> String {
+    script.replacen(BEGIN, &format!("{names}{BEGIN}    {ask} && return 0\n"), 1)
+}
+
 /// Fish offers names of files where nothing else is said, and the generator says nothing of arguments that
-/// are no options. None of ours is a file; some are folders.
-fn put_arguments_for_fish(countd: &clap::Command, script: &mut Vec<u8>) {
+/// are no options. Ours are counters, words or folders; what a command line has after `run NAME` may be anything.
+fn arguments_for_fish(countd: &clap::Command) -> String {
+    let mut script = String::new();
     for command in countd.get_subcommands().filter(|command| command.get_name() != "help") {
         let values = command.get_positionals().filter_map(|arg| {
             let values = arg.get_value_parser().possible_values()?;
             Some(values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(" "))
         });
+        let is_command = |arg: &clap::Arg| arg.get_value_hint() == ValueHint::CommandWithArguments;
+        let files = if command.get_positionals().any(is_command) { "" } else { " -f" };
         let mut line = format!(
-            "complete -c countd -n \"__fish_countd_using_subcommand {}\" -f",
+            "complete -c countd -n \"__fish_countd_using_subcommand {}\"{files}",
             command.get_name()
         );
+        if names::COMMANDS.contains(&command.get_name()) {
+            line.push_str(" -a \"(__fish_countd_names)\"");
+        }
         for values in values {
             line.push_str(&format!(" -a \"{values}\""));
         }
@@ -68,6 +112,7 @@ fn put_arguments_for_fish(countd: &clap::Command, script: &mut Vec<u8>) {
             line.push_str(" -a \"(__fish_complete_directories)\"");
         }
         line.push('\n');
-        script.extend_from_slice(line.as_bytes());
+        script.push_str(&line);
     }
+    script
 }

@@ -214,3 +214,16 @@ fn help_and_version_go_to_stdout() {
         assert!(home.ok(&[command, "--help"]).contains("EXAMPLES"), "{command} has examples");
     }
 }
+
+#[test]
+fn completing_names_is_silent_where_nobody_answers() {
+    let home = Home::new();
+    let names = || {
+        let ran = home.run(&["completions", "--", "countd", "get", "a"]);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+    };
+    names();
+    // One that answers never is given up.
+    let _listener = std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
+    names();
+}

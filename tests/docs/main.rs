@@ -25,6 +25,14 @@ mod page;
 mod programs;
 mod roff;
 mod settings;
+mod tab;
+#[path = "../cli/terminal.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it belongs to the tests of the command line, which use all of it"
+)]
+mod terminal;
 
 use std::path::{Path, PathBuf};
 

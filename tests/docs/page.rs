@@ -124,7 +124,7 @@ impl Page {
 
     fn put_options(&self, out: &mut String) {
         let (positional, options): (Vec<_>, Vec<_>) =
-            self.arguments().partition(|arg| arg.is_positional());
+            self.arguments().filter(|arg| !arg.is_hide_set()).partition(|arg| arg.is_positional());
         // What every command has comes last.
         let (common, own): (Vec<_>, Vec<_>) =
             options.into_iter().partition(|arg| arg.is_global_set());
