@@ -1,5 +1,5 @@
 # What the scripts share.
-set -eu
+set -euo pipefail
 began=$(date +%s.%N)
 
 # Says what went on when a script fails.
