@@ -35,7 +35,7 @@
 //! | [`format`](mod@format) | a report, a snapshot, a status as text. Pure |
 //! | [`protocol`] | requests and responses, and their bytes. Pure |
 //! | [`record`] | what the journal says, the state, replay. Pure |
-//! | [`counter`], [`ids`], [`window`], [`report`], [`frame`] | the values all of it is about. Pure |
+//! | [`counter`], [`ids`], [`window`], [`report`], [`note`], [`frame`] | the values all of it is about. Pure |
 
 pub mod cli;
 
@@ -63,6 +63,7 @@ pub mod codec;
 pub mod counter;
 pub mod frame;
 pub mod ids;
+pub mod note;
 pub mod report;
 pub mod window;
 

@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 11] = [
     &["format"],
     &["protocol"],
     &["record"],
-    &["counter", "window", "ids", "report", "frame", "codec"],
+    &["counter", "window", "ids", "report", "note", "frame", "codec"],
 ];
 
 /// Who uses whom within a layer. Everything else there is strange to each other.

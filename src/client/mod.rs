@@ -49,7 +49,7 @@ const FLUSH_GRACE: Duration = Duration::from_secs(1);
 /// # std::fs::create_dir(&folder)?;
 /// # let socket = folder.join("sock");
 /// # let (config, stopper) = (Config::ephemeral(&socket), Stopper::new());
-/// # let server = Server::assemble(config, Surroundings::default(), stopper.clone(), Box::new(|_| ()))?;
+/// # let server = Server::assemble(config, Surroundings::default(), stopper.clone(), Box::new(|_, _| ()))?;
 /// # let serving = std::thread::spawn(|| server.run());
 /// // The socket that `countd incr` would use: SocketPath::find()?
 /// let mut client = Client::new(SocketPath::new(socket)?, Duration::from_secs(2));

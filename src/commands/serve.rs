@@ -1,6 +1,7 @@
 //! `countd serve`: the daemon's options.
 
 mod socket;
+mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::DirBuilderExt;
@@ -10,26 +11,31 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use crate::commands::Invocation;
-use crate::commands::exit::{DONE, Failure, say};
+use crate::commands::exit::{DONE, Failure};
 use crate::commands::settings::{self, Settings, VARIABLES};
 use crate::commands::words::Words;
 use crate::format::ReportFormat;
-use crate::format::duration::short;
 use crate::journal::Fsync;
+use crate::note::Level;
 use crate::server::assemble::{Config, SinkConfig, SpoolConfig, Surroundings};
 use crate::server::{Server, Stopper};
 use crate::system::activation::Activation;
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
+use crate::system::messages::{Messages, Teller};
+use crate::system::output::{Output, Patient};
 use crate::system::paths::spool::{SpoolPath, serve_spool};
 use crate::system::paths::{Environment, ServeSocket, make_private_folder, state_folder};
 use crate::system::signals::Signals;
 use crate::system::spool::{PRIVATE_MODE, SHARED_MODE};
 use crate::system::supervisor::{NotifySocket, Supervisor};
 use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
+use words::Journals;
 
 /// The flush interval unless told otherwise.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How long the last messages get to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The most counters that can be allowed.
 const COUNTERS_MAX: u32 = 1 << 28;
 
@@ -131,6 +137,19 @@ pub struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+    let journals = Journals::of_process(invocation.environment);
+    match serve(args, invocation, journals) {
+        Err(failure) if journals.stderr && failure.status() != DONE => {
+            let line = journals.style().line(Level::Error, &failure.to_string());
+            let _ = invocation.err.write_all(line.as_bytes());
+            Ok(failure.status())
+        }
+        done => done,
+    }
+}
+
+/// Takes over what the process was given, and serves until it is stopped.
+fn serve(args: &ServeArgs, invocation: &Invocation<'_>, journals: Journals) -> Result<u8, Failure> {
     // First of all: it goes by the numbers of descriptors, and nothing else is open yet.
     let activation = Activation::take().map_err(|error| Failure::Refused(error.to_string()))?;
     // Then this, as no other thread is there yet.
@@ -138,28 +157,48 @@ pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u
     let to_stop = stopper.clone();
     let signals = Signals::take_over(move || to_stop.stop());
     let signals = signals.map_err(|error| failed("cannot take over signals", &error))?;
-    let settings = invocation.settings();
+    let messages = Messages::start(journals.style(), Patient(Output::stderr()));
+    let messages = messages.map_err(|error| failed("cannot start a thread", &error))?;
+    let done =
+        serve_with(args, invocation, journals, activation, signals, stopper, messages.teller());
+    messages.finish(LAST_WORDS);
+    done
+}
+
+fn serve_with(
+    args: &ServeArgs,
+    invocation: &Invocation<'_>,
+    journals: Journals,
+    activation: Activation,
+    signals: Signals,
+    stopper: Stopper,
+    teller: Teller,
+) -> Result<u8, Failure> {
     let environment = invocation.environment;
     let handed = activation.socket.is_some();
     let (socket, overruled) = socket::choose(activation.socket.as_ref(), args, invocation)?;
     for warning in activation.warnings.into_iter().chain(overruled) {
-        notice(&format!("warning: {warning}"));
+        teller.tell(Level::Warning, &warning);
     }
-    let config = config(args, &settings, environment, &socket)?;
+    let config = config(args, &invocation.settings(), environment, &socket, journals)?;
     if let Some((folder, mode)) = &socket.folder {
         make_folder(folder, *mode, environment.euid)?;
     }
     let surroundings = Surroundings {
         signals: Some(signals),
         socket: activation.socket,
-        supervisor: supervisor(),
+        supervisor: supervisor(&teller),
     };
-    let started = Server::assemble(config.clone(), surroundings, stopper, Box::new(notice));
+    let telling = teller.clone();
+    let notice = Box::new(move |level, text: &str| telling.tell(level, text));
+    let started = Server::assemble(config.clone(), surroundings, stopper, notice);
     let server = started.map_err(|error| Failure::Refused(error.to_string()))?;
     for variable in unknown_variables() {
-        notice(&format!("warning: {variable} is not a variable of countd's and is ignored"));
+        let told = format!("{variable} is not a variable of countd's and is ignored");
+        teller.tell(Level::Warning, &told);
     }
-    say_where(&config, &socket, handed, server.counters());
+    words::say_where(&teller, &config, &socket, handed, server.counters());
+    drop(teller);
     server.run().map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(DONE)
 }
@@ -170,6 +209,7 @@ fn config(
     settings: &Settings<'_>,
     environment: &Environment<'_>,
     socket: &ServeSocket,
+    journals: Journals,
 ) -> Result<Config, Failure> {
     let text = |setting, option: &Option<String>| {
         settings.choose(setting, option.as_deref().map(OsStr::new), false)
@@ -220,7 +260,7 @@ fn config(
         state_folder,
         spool,
         fsync,
-        sinks: sinks(args, settings)?,
+        sinks: sinks(args, settings, journals)?,
         interval: settings.duration(
             settings::INTERVAL,
             interval,
@@ -232,6 +272,7 @@ fn config(
         counters_max: counters_max.unwrap_or(1_000_000),
         counters_per_user_max,
         connections_max: usize::try_from(connections_max.unwrap_or(1024)).unwrap_or(usize::MAX),
+        tell_flushes: journals.stderr,
     })
 }
 
@@ -248,6 +289,7 @@ fn spool(path: SpoolPath) -> SpoolConfig {
 fn sinks(
     args: &ServeArgs,
     settings: &Settings<'_>,
+    journals: Journals,
 ) -> Result<Vec<(SinkConfig, ReportFormat)>, Failure> {
     let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
     let format = match format {
@@ -259,7 +301,8 @@ fn sinks(
     if paths.is_empty() {
         paths.extend(from_variable().map(|chosen| chosen.value));
     }
-    if paths.is_empty() {
+    // The journal is no place for counts, unless somebody asks for it.
+    if paths.is_empty() && !journals.stdout {
         paths.push("-".into());
     }
     let mut sinks: Vec<(SinkConfig, ReportFormat)> = Vec::new();
@@ -312,53 +355,18 @@ fn make_folder(folder: &Path, mode: u32, euid: u32) -> Result<(), Failure> {
 }
 
 /// Who asked to be told how the daemon does. That nobody can be told is no reason not to count.
-fn supervisor() -> Option<Box<dyn Supervisor>> {
+fn supervisor(teller: &Teller) -> Option<Box<dyn Supervisor>> {
     let socket = NotifySocket::of_process().unwrap_or_else(|error| {
-        notice(&format!("warning: NOTIFY_SOCKET is not used: {error}"));
+        teller.tell(Level::Warning, &format!("NOTIFY_SOCKET is not used: {error}"));
         None
     });
     socket.map(|socket| Box::new(socket) as Box<dyn Supervisor>)
-}
-
-/// Says once, when clients can come, where what is.
-fn say_where(config: &Config, socket: &ServeSocket, handed: bool, counters: usize) {
-    let path = socket.socket.path();
-    let path = absolute(path);
-    if let Some(other) = &socket.clients_look_at {
-        let (other, path) = (other.display(), path.display());
-        notice(&format!("warning: clients look at {other} unless you export COUNTD_SOCKET={path}"));
-    }
-    match &config.state_folder {
-        Some(folder) => notice(&format!("counters restored from {}: {counters}", folder.display())),
-        None => notice("nothing is kept: totals start at 0 (--ephemeral)"),
-    }
-    let places: Vec<String> = config.sinks.iter().map(describe_sink).collect();
-    let interval = short(config.interval);
-    let aligned = if config.aligned { " (aligned)" } else { "" };
-    notice(&format!("reports every {interval}{aligned} to {}", places.join(" and ")));
-    let how = match handed {
-        true => "handed over".to_owned(),
-        false => format!("mode {:04o}", config.listen.mode),
-    };
-    notice(&format!("ready, listening on {} ({how})", path.display()));
-}
-
-fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {
-    match sink {
-        SinkConfig::Stdout => format!("stdout ({format})"),
-        SinkConfig::LogFile(path) => format!("{} ({format})", path.display()),
-    }
 }
 
 /// Variables that look like settings and are none: misspelt ones, as a rule.
 fn unknown_variables() -> impl Iterator<Item = String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     names.filter(|name| name.starts_with("COUNTD_") && !VARIABLES.contains(&name.as_str()))
-}
-
-/// Tells the operator. A standard error that cannot be written to must not stop the daemon.
-fn notice(message: &str) {
-    say(&mut std::io::stderr(), message);
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Failure {

@@ -3,6 +3,7 @@
 
 use super::ServerError;
 use crate::journal::{AppendError, Fsync, Journal};
+use crate::note::Level;
 use crate::window::Moment;
 
 /// For so long it has to work before the operator is told that it does, in nanoseconds: on a disk that is all
@@ -34,7 +35,7 @@ impl Appending {
         journal: &mut Journal,
         records: &[u8],
         now: Moment,
-        notice: &mut dyn FnMut(&str),
+        notice: &mut dyn FnMut(Level, &str),
     ) -> Result<(), ServerError> {
         let appended = self.append(journal, records, now, notice)?;
         if appended.is_err() {
@@ -53,7 +54,7 @@ impl Appending {
         journal: &mut Journal,
         records: &[u8],
         now: Moment,
-        notice: &mut dyn FnMut(&str),
+        notice: &mut dyn FnMut(Level, &str),
     ) -> Result<Result<(), String>, ServerError> {
         if records.is_empty() {
             return Ok(Ok(()));
@@ -74,7 +75,8 @@ impl Appending {
             Err(AppendError::Refused(error)) => {
                 let why = format!("the daemon's journal cannot be written: {error}");
                 if self.failed_ns.replace(now.boot_ns).is_none() {
-                    notice(&format!("{why}; increments are refused until it can be"));
+                    let told = format!("{why}; increments are refused until it can be");
+                    notice(Level::Error, &told);
                 }
                 Ok(Err(why))
             }
@@ -88,11 +90,11 @@ impl Appending {
         (!self.first.is_empty()).then_some(words)
     }
 
-    fn works(&mut self, now: Moment, notice: &mut dyn FnMut(&str)) {
+    fn works(&mut self, now: Moment, notice: &mut dyn FnMut(Level, &str)) {
         let since = |failed_ns: u64| now.boot_ns.saturating_sub(failed_ns);
         if self.failed_ns.is_some_and(|failed_ns| since(failed_ns) >= WORKS_AGAIN_NS) {
             self.failed_ns = None;
-            notice("the journal can be written again");
+            notice(Level::Notice, "the journal can be written again");
         }
     }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use super::network::UnixNetwork;
 use super::spool::SpoolSetup;
 use super::worker::{Threads, Wake};
-use super::{ConnectionLimits, Server, ServerError, Setup, SinkSetup, Stopper};
+use super::{ConnectionLimits, Notice, Server, ServerError, Setup, SinkSetup, Stopper};
 use crate::format::ReportFormat;
 use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
+use crate::note::Level;
 use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
@@ -75,6 +76,8 @@ pub struct Config {
     pub counters_per_user_max: Option<u32>,
     /// Connections in all.
     pub connections_max: usize,
+    /// Whether each flush is told of as one message.
+    pub tell_flushes: bool,
 }
 
 impl Config {
@@ -92,6 +95,7 @@ impl Config {
             counters_max: 1_000_000,
             counters_per_user_max: None,
             connections_max: 1024,
+            tell_flushes: false,
         }
     }
 }
@@ -173,7 +177,7 @@ impl Server {
         mut config: Config,
         surroundings: Surroundings,
         stopper: Stopper,
-        mut notice: Box<dyn FnMut(&str) + Send>,
+        mut notice: Notice,
     ) -> Result<Server, StartError> {
         let boot = clock::boot_id().map_err(StartError::System)?;
         let now = SystemClock.now();
@@ -190,7 +194,7 @@ impl Server {
         };
         let ready = (|| {
             let loaded = load(folder.as_ref(), boot, now)?;
-            loaded.notes.iter().for_each(|note| notice(note));
+            loaded.notes.iter().for_each(|note| notice(Level::Warning, note));
             let socket = listening.path().to_owned();
             Ok((loaded, socket))
         })();
@@ -231,6 +235,7 @@ impl Server {
             folder,
             hangup_stops: rustix::termios::isatty(rustix::stdio::stdout()),
             supervisor,
+            tell_flushes: config.tell_flushes,
             notice,
         };
         Server::start(setup, stopper).map_err(StartError::Server)
@@ -238,15 +243,16 @@ impl Server {
 }
 
 /// As many connections as are configured, or, with a warning, as there are descriptors for.
-fn possible_connections(config: &Config, notice: &mut dyn FnMut(&str)) -> usize {
+fn possible_connections(config: &Config, notice: &mut dyn FnMut(Level, &str)) -> usize {
     let wanted = config.connections_max;
     match limits::allow_descriptors(wanted, config.sinks.len()) {
         Room::Enough => wanted,
         Room::Only { connections, descriptors } => {
-            notice(&format!(
-                "warning: only {connections} connections at a time, not {wanted}: no more than \
+            let told = format!(
+                "only {connections} connections at a time, not {wanted}: no more than \
                  {descriptors} files may be open; raise that with ulimit -n, or LimitNOFILE= in a unit"
-            ));
+            );
+            notice(Level::Warning, &told);
             connections
         }
     }
@@ -268,22 +274,24 @@ fn load(folder: Option<&StateFolder>, boot: BootId, now: Moment) -> Result<Loade
 /// The spool, and what hears of files that come into it. Without either the daemon counts all the same.
 fn open_spool(
     config: Option<&SpoolConfig>,
-    notice: &mut dyn FnMut(&str),
+    notice: &mut dyn FnMut(Level, &str),
 ) -> Result<Option<(SpoolSetup, Option<Watch>)>, StartError> {
     let Some(SpoolConfig { folder, mode, asked_for }) = config else { return Ok(None) };
     let folder = match SpoolFolder::open(folder, *mode) {
         Ok(folder) => folder,
         Err(error) if *asked_for => return Err(StartError::Spool(error)),
         Err(error) => {
-            notice(&format!("warning: {error}; no spooled requests are taken in"));
+            let told = format!("{error}; no spooled requests are taken in");
+            notice(Level::Warning, &told);
             return Ok(None);
         }
     };
     let watch = Watch::new(&folder).inspect_err(|error| {
         let path = folder.path().display();
-        notice(&format!(
-            "warning: spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
-        ));
+        let told = format!(
+            "spool folder {path}: it cannot be watched: {error}; it is looked at with each flush"
+        );
+        notice(Level::Warning, &told);
     });
     let path = folder.path().to_owned();
     let intake = Intake::new(Arc::new(folder));

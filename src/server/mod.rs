@@ -24,8 +24,9 @@ use std::fmt;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::format::ReportFormat;
+use crate::format::{ReportFormat, summary};
 use crate::journal::{Fsync, Journal};
+use crate::note::Level;
 use crate::record::state::State;
 use crate::sink::Sink;
 use crate::system::clock::Clock;
@@ -45,6 +46,9 @@ use stop::Stopping;
 pub use stopper::Stopper;
 use supervision::Supervision;
 use worker::{Errands, Mailbox, News, Wake, Workers};
+
+/// Takes messages for the operator.
+pub type Notice = Box<dyn FnMut(Level, &str) + Send>;
 
 /// A sink and what it gets.
 #[derive(Debug)]
@@ -93,8 +97,10 @@ pub struct Setup {
     pub hangup_stops: bool,
     /// Who looks after the process, if anybody does.
     pub supervisor: Option<Box<dyn Supervisor>>,
+    /// Whether each flush is told of.
+    pub tell_flushes: bool,
     /// Takes messages for the operator.
-    pub notice: Box<dyn FnMut(&str) + Send>,
+    pub notice: Notice,
 }
 
 impl fmt::Debug for Setup {
@@ -134,7 +140,8 @@ pub struct Server {
     state_folder: Option<StateFolder>,
     hangup_stops: bool,
     supervision: Supervision,
-    notice: Box<dyn FnMut(&str) + Send>,
+    tell_flushes: bool,
+    notice: Notice,
 }
 
 impl fmt::Debug for Server {
@@ -196,11 +203,12 @@ impl Server {
             state_folder: setup.folder,
             hangup_stops: setup.hangup_stops,
             supervision: Supervision::new(setup.supervisor),
+            tell_flushes: setup.tell_flushes,
             notice: setup.notice,
         };
         server.connections.numbers.in_window(server.core.window_start());
         for note in &notes {
-            (server.notice)(note);
+            (server.notice)(note.level, &note.text);
         }
         match server.make_ready(&records, setup.fold_first, now) {
             Ok(()) => Ok(server),
@@ -309,13 +317,15 @@ impl Server {
     /// Lets sinks open their outputs anew at their next reports.
     fn reopen(&mut self) {
         self.sinks.iter_mut().for_each(SinkWorker::reopen);
+        (self.notice)(Level::Info, "SIGHUP: log files are opened again with the next report");
         self.supervision.reloaded(self.core.counters());
         self.say_if_supervisor_fails();
     }
 
     fn say_if_supervisor_fails(&mut self) {
         if let Some(error) = self.supervision.problem() {
-            (self.notice)(&format!("warning: nobody hears at NOTIFY_SOCKET: {error}"));
+            let told = format!("nobody hears at NOTIFY_SOCKET: {error}");
+            (self.notice)(Level::Warning, &told);
         }
     }
 
@@ -399,9 +409,12 @@ impl Server {
                     self.unsynced_writes.push((sink, self.journal.position()));
                 }
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
-                Action::Note(note) => (self.notice)(&note),
+                Action::Note(note) => (self.notice)(note.level, &note.text),
                 Action::Flushed(report) => {
                     self.supervision.flushed(&report);
+                    if self.tell_flushes {
+                        (self.notice)(Level::Info, &summary::flushed(&report));
+                    }
                     self.connections.numbers.in_window(self.core.window_start());
                     self.look_into_spool();
                 }

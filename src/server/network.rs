@@ -184,7 +184,8 @@ impl Network for UnixNetwork {
     fn accept(&mut self) -> io::Result<(u64, u32)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = rustix::net::accept_with(socket(self.listening.listener()).as_fd(), flags)?;
-        // A peer in another container has process number 0 here, and interprocess would take it for gone.
+        // A peer outside the daemon's pid namespace has the pid 0 here, for which interprocess and rustix have
+        // no value; only the uid is wanted.
         let uid = getsockopt(&fd, PeerCredentials)?.uid();
         let stream = Stream::UdSocket(uds::Stream::from(fd));
         let number = self.next;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::worker::{Errands, News};
 use super::{Server, ServerError};
 use crate::journal::Fsync;
+use crate::note::Level;
 use crate::protocol::Value;
 use crate::spool::{Cleared, Fate, File, Intake, Refusal, Scan, ScanError};
 use crate::turn::{Spooled, Taken};
@@ -290,7 +291,7 @@ impl Server {
         let now = self.clock.now();
         let notes = self.spool.as_mut().map_or_else(Vec::new, |spool| notes(spool, now));
         for note in notes {
-            (self.notice)(&note);
+            (self.notice)(Level::Warning, &note);
         }
     }
 }

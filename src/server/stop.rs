@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::network::Backlog;
 use super::{Server, ServerError};
+use crate::note::Level;
 
 /// How long clients get to take their answers, in nanoseconds.
 const CLIENTS_NS: u64 = 4_000_000_000;
@@ -95,7 +96,7 @@ impl Server {
         let unflushed =
             self.core.has_unflushed().then(|| "the last window is not flushed".to_owned());
         for problem in self.core.unpaid().into_iter().chain(unflushed) {
-            (self.notice)(&format!("{problem}; {later}"));
+            (self.notice)(Level::Warning, &format!("{problem}; {later}"));
         }
     }
 

@@ -55,6 +55,7 @@ struct Kind {
     spool: Option<FakeSpool>,
     workers: Box<dyn Workers>,
     supervisor: Option<Box<dyn Supervisor>>,
+    tell_flushes: bool,
 }
 
 impl Default for Kind {
@@ -68,6 +69,7 @@ impl Default for Kind {
             spool: None,
             workers: Box::new(Threads),
             supervisor: None,
+            tell_flushes: false,
         }
     }
 }
@@ -135,7 +137,8 @@ impl Daemon {
             folder: None,
             hangup_stops: false,
             supervisor: kind.supervisor,
-            notice: Box::new(move |notice| told.lock().unwrap().push(notice.to_owned())),
+            tell_flushes: kind.tell_flushes,
+            notice: Box::new(move |_, notice| told.lock().unwrap().push(notice.to_owned())),
         };
         let server = Server::start(setup, stopper.clone()).ok()?;
         Some(Daemon { server, net, clock, stopper, logs, gates, notices, sessions: 0 })

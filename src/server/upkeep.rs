@@ -4,6 +4,7 @@
 use super::worker::News;
 use super::{Server, ServerError};
 use crate::journal::{AppendError, CheckpointDone, Fsync};
+use crate::note::Level;
 use crate::window::Moment;
 
 /// With `everysec`, what was written is synced this long after it at the latest, in nanoseconds.
@@ -83,7 +84,8 @@ impl Server {
         self.journal.checkpointed(done);
         self.fold_error = None;
         for (file, error) in &done.not_removed {
-            (self.notice)(&format!("cannot remove {file}, which is not needed any more: {error}"));
+            let told = format!("cannot remove {file}, which is not needed any more: {error}");
+            (self.notice)(Level::Warning, &told);
         }
     }
 
@@ -91,6 +93,7 @@ impl Server {
     pub(super) fn fold_failed(&mut self, why: &str) {
         self.fold_after_ns = self.clock.now().boot_ns.saturating_add(60 * SYNC_NS);
         self.fold_error = Some(why.to_owned());
-        (self.notice)(&format!("cannot write a checkpoint: {why}; the journal goes on without"));
+        let told = format!("cannot write a checkpoint: {why}; the journal goes on without");
+        (self.notice)(Level::Error, &told);
     }
 }

@@ -45,7 +45,13 @@ pub fn boot_ns() -> u64 {
 /// If `/proc` cannot be read, or has no boot id where Linux puts it.
 pub fn boot_id() -> io::Result<BootId> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(PATH)?;
+    let text = std::fs::read_to_string(PATH).map_err(|error| {
+        let what = format!(
+            "cannot read {PATH}, and which boot this is cannot be told without: {error}; a unit of systemd \
+             must not have ProcSubset=pid"
+        );
+        io::Error::new(error.kind(), what)
+    })?;
     let digits: String = text.trim_end().chars().filter(|c| *c != '-').collect();
     BootId::from_str_radix(&digits, 16)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{PATH}: no boot id")))

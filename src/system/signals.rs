@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+/// The process that everything else in a container hangs on.
+const FIRST_PROCESS: u32 = 1;
+
 /// The signals of this process, taken over.
 #[derive(Debug)]
 pub struct Signals {
@@ -29,6 +32,10 @@ impl Signals {
             if is_ignored(signal)? {
                 ignored.push(signal);
             }
+        }
+        if std::process::id() == FIRST_PROCESS {
+            // Orphans of all kinds become its children, and it waits for none of them.
+            replace(Signal::SIGCHLD, SigHandler::SigIgn)?;
         }
         // It would set a handler for all three, whether they were ignored or not.
         ctrlc::set_handler(stop).map_err(io::Error::other)?;

@@ -30,6 +30,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::counter::pattern::Selection;
+use crate::note::Note;
 use crate::protocol::{ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
 use crate::record::Record;
 use crate::record::image::Image;
@@ -131,7 +132,7 @@ pub struct Core {
     last_flush_ms: Option<u64>,
     last_append_error: Option<String>,
     /// What the operator is told at the next occasion.
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 impl Core {
@@ -143,7 +144,7 @@ impl Core {
         sinks: &[SinkPlace],
         boot: BootId,
         now: Moment,
-    ) -> (Core, Vec<u8>, Vec<String>) {
+    ) -> (Core, Vec<u8>, Vec<Note>) {
         // Another boot, or a clock of the same boot that was another then, as in a time namespace. Ids are kept
         // even so: what is refused as too old for a while is not counted twice.
         let comparable = state.open.start_boot == boot && state.open.start.boot_ns <= now.boot_ns;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::refusal::{Reason, Refused};
 use super::sinks::{Phase, SinkEvent, describe_debt};
 use super::{Core, Peer, Reply, ms};
+use crate::note::{Level, Note};
 use crate::protocol::Response;
 use crate::record::{FilePlace, Offer, Record};
 use crate::report::Report;
@@ -43,7 +44,7 @@ pub enum Action {
     /// Answer a request.
     Reply(Peer, Reply),
     /// Tell the operator.
-    Note(String),
+    Note(Note),
     /// A window was closed.
     Flushed(Arc<Report>),
 }
@@ -306,9 +307,10 @@ impl Core {
                         first if first == last => format!("window {last} was"),
                         first => format!("windows {first} to {last} were"),
                     };
-                    actions.push(Action::Note(format!(
+                    let text = format!(
                         "{place}: {windows} on the way already and may be there: written again"
-                    )));
+                    );
+                    actions.push(Action::Note(Note::new(Level::Warning, text)));
                 }
                 run.phase = Phase::Writing { last: offer.last };
                 self.state.offer(&run.place.place, offer);
@@ -322,7 +324,8 @@ impl Core {
             Planned::Remove { sink, why } => {
                 let Some(run) = self.runs.get_mut(sink) else { return };
                 run.phase = Phase::Gone;
-                actions.push(Action::Note(format!("{}: {why}", run.place.place)));
+                let text = format!("{}: {why}", run.place.place);
+                actions.push(Action::Note(Note::new(Level::Warning, text)));
                 self.state.remove_sink(&run.place.place);
             }
             Planned::Merge { first, last } => self.state.merge(first, last),

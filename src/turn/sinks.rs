@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::reports::{Action, Planned, RETRY_NS};
+use crate::note::{Level, Note};
 use crate::protocol::Value;
 use crate::record::state::SinkState;
 use crate::record::{FilePlace, Offer, Record};
@@ -136,15 +137,18 @@ impl Phase {
 impl Core {
     /// Compares the sinks of the state with those there are now: a new one starts now, one that is missing
     /// is forgotten, and its debt named.
-    pub(super) fn take_up_sinks(&mut self, sinks: &[SinkPlace]) -> Vec<String> {
+    pub(super) fn take_up_sinks(&mut self, sinks: &[SinkPlace]) -> Vec<Note> {
         let mut notes = Vec::new();
         let known: Vec<SinkState> = self.state.sinks.clone();
         for old in known.iter().filter(|old| sinks.iter().all(|new| new.place != old.place)) {
             let place = old.place.as_str();
             match self.owed(old).count() {
                 0 => {}
-                windows => notes.push(format!(
-                    "sink {place} is not configured any more: {windows} windows it was owed are dropped"
+                windows => notes.push(Note::new(
+                    Level::Warning,
+                    format!(
+                        "sink {place} is not configured any more: {windows} windows it was owed are dropped"
+                    ),
                 )),
             }
             self.write(&Record::SinkRemoved { place });
@@ -204,8 +208,8 @@ impl Core {
             (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
                 if run.last_error.is_none() {
                     let place = &run.place.place;
-                    self.notes
-                        .push(format!("{place}: {why}; reports wait, and come once it works"));
+                    let text = format!("{place}: {why}; reports wait, and come once it works");
+                    self.notes.push(Note::new(Level::Error, text));
                 }
                 run.last_error = Some(why);
                 run.phase = Phase::Failed { until_ns: self.now.boot_ns.saturating_add(RETRY_NS) };
@@ -228,7 +232,8 @@ impl Core {
         run.phase = Phase::Acknowledging;
         run.last_success_ms = Some(self.now.wall_ms);
         if run.last_error.take().is_some() {
-            self.notes.push(format!("{} takes reports again", run.place.place));
+            let text = format!("{} takes reports again", run.place.place);
+            self.notes.push(Note::new(Level::Notice, text));
         }
         self.planned.push(Planned::Acknowledge { sink, last });
     }

@@ -31,7 +31,7 @@ struct World {
     core: Core,
     now: Moment,
     blocks: Vec<(Vec<u8>, u64)>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     rules: Rules,
     places: Vec<SinkPlace>,
     sessions: u128,
@@ -310,7 +310,7 @@ fn notes(actions: &[Action]) -> Vec<&str> {
     let mut notes = Vec::new();
     for action in actions {
         if let Action::Note(note) = action {
-            notes.push(note.as_str());
+            notes.push(note.text.as_str());
         }
     }
     notes

@@ -6,11 +6,13 @@
 
 mod bad_input;
 mod commands;
+mod container;
 mod durability;
 mod handover;
 mod harness;
 mod hostile;
 mod incr;
+mod journald;
 mod run;
 mod sinks;
 mod sockets;

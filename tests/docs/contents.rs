@@ -71,7 +71,10 @@ fn every_page_has_its_sections() {
         }
         match page.subcommand.as_deref() {
             None => wanted.extend(["COMMANDS", "NAMES", "PATTERNS", "DURATIONS"]),
-            Some("serve") => wanted.extend(["SIGNALS", "DURABILITY", "FORMATS"]),
+            Some("serve") => {
+                wanted.extend(["SIGNALS", "DURABILITY", "FORMATS", "SOCKET ACTIVATION"]);
+                wanted.extend(["SUPERVISION", "MESSAGES", "CONTAINERS"]);
+            }
             Some("run") => wanted.push("SIGNALS"),
             Some("dump") => wanted.push("FORMATS"),
             Some("status") => wanted.push("STATUS"),
@@ -108,6 +111,17 @@ fn every_variable_is_in_the_environment_section_of_the_commands_that_read_it() {
         }
     }
     assert_eq!(named, VARIABLES.iter().copied().collect());
+}
+
+#[test]
+fn every_variable_of_a_supervisor_is_in_the_environment_section_of_serve() {
+    let text = page("serve").render();
+    let environment = section(&text, "ENVIRONMENT").unwrap();
+    let from_systemd = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+    for variable in from_systemd.iter().chain(&["WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"])
+    {
+        assert!(explains(environment, variable), "{variable}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn server() -> (Server, PathBuf, tempfile::TempDir) {
     let socket = folder.path().join("socket");
     let config = Config::ephemeral(&socket);
     let server =
-        Server::assemble(config, Surroundings::default(), Stopper::new(), Box::new(|_| {}));
+        Server::assemble(config, Surroundings::default(), Stopper::new(), Box::new(|_, _| {}));
     let server = server.unwrap();
     (server, socket, folder)
 }

@@ -93,7 +93,8 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
         spool: None,
         hangup_stops: false,
         supervisor: None,
-        notice: Box::new(|_| ()),
+        tell_flushes: true,
+        notice: Box::new(|_, _| ()),
     };
     let server = Server::start(setup, stopper).expect("a server without a disk starts");
     server.run().expect("nothing here fails");

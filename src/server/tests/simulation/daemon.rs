@@ -226,7 +226,8 @@ impl Simulation {
             folder: None,
             hangup_stops: false,
             supervisor: None,
-            notice: Box::new(move |notice| {
+            tell_flushes: true,
+            notice: Box::new(move |_, notice| {
                 let mut world = told.lock();
                 world.note(|| format!("notice: {notice}"));
                 if notice.contains("written again") {

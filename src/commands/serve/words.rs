@@ -1,0 +1,80 @@
+//! What the daemon says to the operator, and how: lines for people, or for the journal of systemd if standard
+//! error leads there. Counts are not said here: reports go to sinks.
+
+use std::path::Path;
+
+use super::absolute;
+use crate::format::ReportFormat;
+use crate::format::duration::short;
+use crate::note::Level;
+use crate::server::assemble::{Config, SinkConfig};
+use crate::system::messages::{Style, Teller};
+use crate::system::output::Output;
+use crate::system::paths::{Environment, ServeSocket};
+
+/// Which standard streams lead to the journal of systemd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Journals {
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+}
+
+impl Journals {
+    pub(super) fn of_process(environment: &Environment<'_>) -> Journals {
+        let stream = environment.set("JOURNAL_STREAM");
+        let is_journal = |output: Output| output.is_journal(stream.as_deref());
+        Journals { stdout: is_journal(Output::stdout()), stderr: is_journal(Output::stderr()) }
+    }
+
+    pub(super) fn style(self) -> Style {
+        if self.stderr { Style::Journal } else { Style::Plain }
+    }
+}
+
+/// Says once, when clients can come, where what is.
+pub(super) fn say_where(
+    teller: &Teller,
+    config: &Config,
+    socket: &ServeSocket,
+    handed: bool,
+    counters: usize,
+) {
+    let path = absolute(socket.socket.path());
+    let path = path.display();
+    if let Some(other) = &socket.clients_look_at {
+        let other = other.display();
+        let told = format!("clients look at {other} unless you export COUNTD_SOCKET={path}");
+        teller.tell(Level::Warning, &told);
+    }
+    let state = config.state_folder.as_deref().map(Path::display);
+    let restored = match state {
+        Some(folder) => format!("counters restored from {folder}: {counters}"),
+        None => "nothing is kept: totals start at 0 (--ephemeral)".to_owned(),
+    };
+    teller.tell(Level::Info, &restored);
+    teller.tell(Level::Info, &reports(config));
+    let how = match handed {
+        true => "handed over".to_owned(),
+        false => format!("mode {:04o}", config.listen.mode),
+    };
+    teller.tell(Level::Notice, &format!("ready, listening on {path} ({how})"));
+}
+
+fn reports(config: &Config) -> String {
+    let interval = short(config.interval);
+    let aligned = if config.aligned { " (aligned)" } else { "" };
+    let places: Vec<String> = config.sinks.iter().map(describe_sink).collect();
+    if places.is_empty() {
+        return format!(
+            "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file"
+        );
+    }
+    format!("reports every {interval}{aligned} to {}", places.join(" and "))
+}
+
+fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {
+    match sink {
+        SinkConfig::Stdout => format!("stdout ({format})"),
+        SinkConfig::LogFile(path) => format!("{} ({format})", path.display()),
+    }
+}
