@@ -55,7 +55,6 @@ struct Kind {
     spool: Option<FakeSpool>,
     workers: Box<dyn Workers>,
     supervisor: Option<Box<dyn Supervisor>>,
-    tell_flushes: bool,
 }
 
 impl Default for Kind {
@@ -69,7 +68,6 @@ impl Default for Kind {
             spool: None,
             workers: Box::new(Threads),
             supervisor: None,
-            tell_flushes: false,
         }
     }
 }
@@ -137,7 +135,7 @@ impl Daemon {
             folder: None,
             hangup_stops: false,
             supervisor: kind.supervisor,
-            tell_flushes: kind.tell_flushes,
+            tell_flushes: false,
             notice: Box::new(move |_, notice| told.lock().unwrap().push(notice.to_owned())),
         };
         let server = Server::start(setup, stopper.clone()).ok()?;
