@@ -24,6 +24,7 @@ mod harness;
 mod page;
 mod programs;
 mod roff;
+mod settings;
 mod tab;
 #[path = "../cli/terminal.rs"]
 #[allow(
