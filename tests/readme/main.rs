@@ -1,5 +1,5 @@
-//! The README, run: every `console` block in one shell with one daemon, line by line, its output compared. A
-//! block that starts a daemon of its own starts without one.
+//! The README, run: every `console` block in one shell, and every `shellsession` block in one bash, with one daemon,
+//! line by line, its output compared. A block that starts a daemon of its own starts without one.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panics")]
 
@@ -41,10 +41,10 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(folder: &Path) -> Shell {
+    fn new(shell: &str, folder: &Path) -> Shell {
         let binary = Path::new(env!("CARGO_BIN_EXE_countd")).parent().unwrap();
         let path = std::env::var("PATH").unwrap();
-        let mut command = Command::new("sh");
+        let mut command = Command::new(shell);
         command
             .current_dir(folder)
             .env("PATH", format!("{}:{path}", binary.display()))
@@ -89,12 +89,14 @@ impl Drop for Shell {
 #[test]
 fn every_session_in_the_readme_is_what_happens() {
     let readme = include_str!("../../README.md");
-    let sessions = blocks(readme, "console");
+    let of =
+        |language, shell| blocks(readme, language).into_iter().map(move |block| (shell, block));
+    let sessions: Vec<_> = of("console", "sh").chain(of("shellsession", "bash")).collect();
     assert!(sessions.len() >= 5, "the sessions are found");
     let mut commands = 0;
-    for session in sessions {
+    for (shell, session) in sessions {
         let folder = tempfile::tempdir().unwrap();
-        let mut shell = Shell::new(folder.path());
+        let mut shell = Shell::new(shell, folder.path());
         if !session.iter().any(|line| line.starts_with("$ countd serve")) {
             shell.run("countd serve >/dev/null 2>&1 &");
             shell.run("countd status --wait 10s >/dev/null");

@@ -440,7 +440,6 @@ fn a_refused_request_is_cleared_though_the_journal_has_nothing_to_sync() {
     daemon.pass(1_500);
     spool.room(Room::Spool).put(&slot_name(77), &refused_request(77));
     daemon.net.script().tell(Ready::Spool);
-    daemon.until(|_| !spool.names(Room::Taken).is_empty());
     daemon.until(|_| !spool.names(Room::Refused).is_empty());
     daemon.until(is_idle);
     daemon.pass(1_000);
