@@ -1,5 +1,6 @@
 //! What the daemon tells a supervisor: a test plays systemd's end of `NOTIFY_SOCKET`.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
@@ -24,8 +25,14 @@ fn supervised(home: &Home, watchdog_usec: &str, watchdog_pid: &str) -> (Daemon, 
 
 fn heard(socket: &UnixDatagram) -> String {
     let mut buffer = [0; 1_000];
-    let bytes = socket.recv(&mut buffer).unwrap();
-    String::from_utf8(buffer[..bytes].to_vec()).unwrap()
+    loop {
+        match socket.recv(&mut buffer) {
+            Ok(bytes) => return String::from_utf8(buffer[..bytes].to_vec()).unwrap(),
+            // A wait with a limit is not gone on with by itself when a signal comes in between.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The next news but signs of life.
