@@ -1,8 +1,33 @@
-# Offers names of counters where they belong; else it fails.
+# Names of counters where they belong; else what the rest of this script has to offer.
+_countd() {
+    local -a words=()
+    _countd_names "$@" && return 0
+    _countd_words "$@"
+    local word=${words[${#words[@]} - 1]} offered command
+    [[ $word != -* ]] || return 0
+    # Options are for who has begun one: where nothing else fits, bash would insert what they all begin with.
+    local -a offers=("${COMPREPLY[@]}")
+    COMPREPLY=()
+    for offered in "${offers[@]}"; do
+        [[ $offered == -* ]] || COMPREPLY+=("$offered")
+    done
+    ((${#COMPREPLY[@]} == 0)) || return 0
+    for command in "${words[@]:1}"; do
+        case $command in
+            incr | get | dump | delete)
+                # A name or a tag belongs here, and none is known: no file does.
+                compopt +o default +o bashdefault 2>/dev/null
+                return 0
+                ;;
+            run | verify) return 0 ;;
+        esac
+    done
+}
+
+# Offers names of counters where they belong; else it fails. Leaves the line in `words`, as it was typed.
 _countd_names() {
     # bash breaks words at : and =, which stand in names: put together what stands together in the line.
     local line=$COMP_LINE name piece at
-    local -a words=()
     for ((at = 0; at <= COMP_CWORD; at++)); do
         piece=${COMP_WORDS[at]}
         if ((at > 0)) && [[ $line != [[:blank:]]* ]]; then
@@ -28,8 +53,7 @@ _countd_names() {
     return 0
 }
 
-_countd() {
-    _countd_names "$@" && return 0
+_countd_words() {
     local i cur prev opts cmd
     COMPREPLY=()
     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

@@ -61,10 +61,12 @@ pub(super) fn run(
     let text = match args.shell {
         None => names::offer(&args.line, countd, invocation),
         Some(ShellName::Bash) => {
-            asking_first(&generated(Shell::Bash, &mut countd), BASH_NAMES, "_countd_names \"$@\"")
+            let script = generated(Shell::Bash, &mut countd);
+            format!("{BASH_NAMES}{}", script.replacen(BEGIN, "_countd_words() {\n", 1))
         }
         Some(ShellName::Zsh) => {
-            asking_first(&generated(Shell::Zsh, &mut countd), ZSH_NAMES, "_countd_names")
+            let begin = format!("{ZSH_NAMES}{BEGIN}    _countd_names && return 0\n");
+            generated(Shell::Zsh, &mut countd).replacen(BEGIN, &begin, 1)
         }
         Some(ShellName::Fish) => {
             let script = generated(Shell::Fish, &mut countd);
@@ -80,11 +82,6 @@ fn generated(shell: Shell, countd: &mut clap::Command) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, countd, "countd", &mut script);
     String::from_utf8_lossy(&script).into_owned()
-}
-
-/// A script that asks for names first, and goes on if there are none.
-fn asking_first(script: &str, names: &str, ask: &str) -> String {
-    script.replacen(BEGIN, &format!("{names}{BEGIN}    {ask} && return 0\n"), 1)
 }
 
 /// Fish offers names of files where nothing else is said, and the generator says nothing of arguments that

@@ -19,7 +19,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, waitpid,
 };
 
-use crate::system::signals::replace;
+use crate::system::signals::{is_ignored, replace};
 
 /// What runs a script that does not say what runs it, as `execvp` has it.
 const SHELL: &str = "/bin/sh";
@@ -272,16 +272,8 @@ static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static LOOK_AT_PIPE: extern "C" fn() = look_at_pipe;
 
-#[expect(unsafe_code, reason = "dispositions have no safe interface that only looks")]
 extern "C" fn look_at_pipe() {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it changes nothing and writes one sigaction to where there is room for one, all zeros before,
-    // which is a valid one.
-    let action = unsafe {
-        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
-        action.assume_init()
-    };
-    PIPE_WAS_IGNORED.store(action.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+    PIPE_WAS_IGNORED.store(is_ignored(Handled::SIGPIPE), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
+use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -27,12 +28,8 @@ impl Signals {
         hangup.add(Signal::SIGHUP);
         hangup.thread_block()?;
         let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-        let mut ignored = Vec::new();
-        for signal in signals {
-            if is_ignored(signal)? {
-                ignored.push(signal);
-            }
-        }
+        let ignored: Vec<Signal> =
+            signals.into_iter().filter(|&signal| is_ignored(signal)).collect();
         if std::process::id() == FIRST_PROCESS {
             // Orphans of all kinds become its children, and it waits for none of them.
             replace(Signal::SIGCHLD, SigHandler::SigIgn)?;
@@ -64,13 +61,18 @@ impl Signals {
     }
 }
 
-fn is_ignored(signal: Signal) -> io::Result<bool> {
-    let before = replace(signal, SigHandler::SigIgn)?;
-    let ignored = matches!(before, SigHandler::SigIgn);
-    if !ignored {
-        replace(signal, before)?;
-    }
-    Ok(ignored)
+/// Whether whoever started this process lets it ignore a signal. It only looks: one that arrives meanwhile does what
+/// it did before.
+#[expect(unsafe_code, reason = "dispositions have no safe interface that only looks")]
+pub(super) fn is_ignored(signal: Signal) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: it changes nothing and writes one sigaction to where there is room for one, all zeros before,
+    // which is a valid one.
+    let action = unsafe {
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 #[expect(

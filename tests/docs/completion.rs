@@ -63,13 +63,14 @@ impl Shell {
                 let words: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
                 let asked = format!(
                     "source '{script}'; complete -p countd >/dev/null; COMP_WORDS=(countd {}); \
-                     COMP_CWORD={}; folders=; compopt() {{ case $2 in plusdirs) folders=1; esac; }}; \
+                     COMP_LINE='countd {}'; COMP_CWORD={}; folders=; compopt() {{ case $2 in plusdirs) folders=1; esac; }}; \
                      _countd countd '{}' '{}'; \
                      [ -n \"${{COMPREPLY[*]}}\" ] || [[ $(complete -p countd) != *'-o default'* ]] || \
                      COMPREPLY=($(compgen -f -- \"${{COMP_WORDS[COMP_CWORD]}}\")); \
                      [ -z \"$folders\" ] || COMPREPLY+=($(compgen -d -- \"${{COMP_WORDS[COMP_CWORD]}}\")); \
                      printf '%s\\n' \"${{COMPREPLY[@]}}\"",
                     words.join(" "),
+                    line.join(" "),
                     line.len(),
                     line.last().unwrap(),
                     line.iter().rev().nth(1).unwrap_or(&"countd"),

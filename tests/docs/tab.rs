@@ -107,6 +107,26 @@ fn tab_asks_the_daemon_of_the_line() {
     }
 }
 
+/// bash inserts what all offers begin with, and options all begin with the same character.
+#[test]
+fn where_no_name_is_known_bash_adds_nothing() {
+    let home = Home::new();
+    let _daemon = home.serve(&["--ephemeral"]);
+    home.ok(&["incr", "only"]);
+    std::fs::write(home.path("a.file"), "").unwrap();
+    if program(Shell::Bash.name()).is_none() {
+        return;
+    }
+    let lines = ["get ", "incr x", "get only=", "get -t host=", "run -t host=", "delete x.y,"];
+    for (socket, lines) in [("none", &lines[..]), ("sock", &lines[1..])] {
+        let mut terminal = shell(Shell::Bash, &home, &home.path(socket));
+        for line in lines {
+            let words = line.split_terminator(' ').map(|word| format!("<{word}>"));
+            press(&mut terminal, line, "", &words.collect::<String>());
+        }
+    }
+}
+
 #[test]
 fn what_a_shell_would_run_is_not_offered() {
     let home = Home::new();

@@ -34,6 +34,7 @@ scripts! {
     a_reload_opens_the_log_file_anew []
     rotated_files_add_up ["logrotate"]
     settings_are_the_administrators []
+    folders_that_were_removed_are_made_anew []
     a_reboot_keeps_what_was_counted []
     cron_jobs_count ["cron", "crontab"]
     a_unit_counts_how_it_ended []
