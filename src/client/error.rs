@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::protocol::ErrorCode;
-use crate::system::paths::SocketPath;
+use crate::system::paths::{Origin, SocketPath, has_system_unit};
 
 /// A call that failed.
 #[derive(Debug)]
@@ -137,7 +137,11 @@ fn no_daemon(f: &mut fmt::Formatter<'_>, looked: &SocketPath, why: &NoDaemon) ->
             write!(f, "no permission to reach the daemon: looked at {looked}")
         }
         NoDaemon::Connect(error) if error.kind() == io::ErrorKind::NotFound => {
-            write!(f, "no daemon: looked at {looked}: start one with `countd serve`")
+            let start = match looked.origin() == Origin::Default && has_system_unit() {
+                true => "start that of the system with `systemctl start countd.socket`",
+                false => "start one with `countd serve`",
+            };
+            write!(f, "no daemon: looked at {looked}: {start}")
         }
         NoDaemon::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             write!(f, "no daemon: looked at {looked}: it listens no more")

@@ -1,5 +1,5 @@
 //! Where the socket and the state are: the same answer for a shell, cron, sudo and a unit of systemd. The
-//! look-up is a pure function of an [`Environment`]; only `Environment::of_process` and
+//! look-up is a pure function of an [`Environment`]; only `Environment::of_process`, [`has_system_unit`] and
 //! [`make_private_folder`] touch the system. Whether a daemon answers at the place is not looked at.
 
 mod error;
@@ -25,6 +25,9 @@ const SYSTEM_FOLDER: &str = "/run/countd";
 const SYSTEM_STATE: &str = "/var/lib/countd";
 const SOCKET_VARIABLE: &str = "COUNTD_SOCKET";
 const STATE_VARIABLE: &str = "COUNTD_STATE_DIR";
+
+/// Where administrators and packages put units.
+const UNIT_FOLDERS: &[&str] = &["/etc/systemd/system", "/usr/lib/systemd/system"];
 
 /// The mode of the system's socket: who can log can count.
 pub const SYSTEM_SOCKET_MODE: u32 = 0o666;
@@ -288,6 +291,12 @@ fn user_state(environment: &Environment<'_>) -> Result<PathBuf, PathError> {
     }
     let home = environment.set("HOME").ok_or(PathError::NoHome)?;
     Ok(PathBuf::from(home).join(".local/state/countd"))
+}
+
+/// Whether this system has a daemon of its own, which systemd starts.
+pub fn has_system_unit() -> bool {
+    let is_there = |folder: &&str| Path::new(folder).join("countd.socket").exists();
+    Path::new("/run/systemd/system").is_dir() && UNIT_FOLDERS.iter().any(is_there)
 }
 
 /// Makes a folder that only its owner may enter, if it is not there, and its one parent must be. What is
