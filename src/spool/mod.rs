@@ -130,6 +130,10 @@ impl Intake {
         }
         let (slots, temporaries): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|name| spooled::is_slot(name));
+        if !slots.is_empty() {
+            // What left a name among the taken has to be safe elsewhere before another comes under it.
+            self.sync().map_err(ScanError::Sync)?;
+        }
         for name in slots {
             if scan.more || in_hand.is_full() {
                 scan.more = true;

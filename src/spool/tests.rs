@@ -372,6 +372,31 @@ fn nothing_is_handed_over_before_it_was_synced_where_it_is() {
 }
 
 #[test]
+fn what_comes_under_the_name_of_a_request_that_was_refused_takes_nothing_from_it() {
+    let requests = [request(1, 1), request(2, 1)];
+    for at in 0..12 {
+        let mut world = World::new();
+        world.put(Room::Spool, "r00000", &requests[0]);
+        let refused = world.scan().files.into_iter().map(|file| (file, Fate::Refused("no".into())));
+        let refused = refused.collect();
+        world.spool.room(Room::Spool).put_by_others("r00000", &requests[1]);
+        world.disk.plan(Plan::StopAt(at));
+        world.intake.clear(refused);
+        let _ = world.intake.scan(0);
+        for seed in 0..64 {
+            let disk = world.disk.power_cut(seed);
+            let left = FakeSpool::of(&disk);
+            let contents = [Room::Spool, Room::Taken, Room::Refused].map(|room| {
+                let names = left.names(room).into_iter();
+                names.map(|name| left.room(room).content(&name)).collect::<Vec<_>>()
+            });
+            let contents = contents.concat();
+            assert!(contents.contains(&requests[0]), "stopped at {at}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_scan_that_finds_nothing_writes_nothing() {
     let mut world = World::new();
     world.scan();
