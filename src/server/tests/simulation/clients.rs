@@ -70,7 +70,7 @@ pub(super) struct Client {
     sending: bool,
     pub(super) conn: Option<u64>,
     connected_ns: u64,
-    /// When the requests of its stream got their ids.
+    /// The time with which the requests of its stream were born again, by the daemon's clock.
     renewed_ns: u64,
     /// How many of those pending are on their way on this connection.
     on_the_way: usize,
@@ -355,6 +355,8 @@ impl Client {
     /// Lets a stream make of an answer what the real one does.
     fn stream_hears(&mut self, world: &mut World, response: Response<'_>) -> Option<bool> {
         let text = format!("{response:?}");
+        // The answer may have been under way for long.
+        let too_old = if let Response::TooOld { now_ns } = response { Some(now_ns) } else { None };
         let stream = self.stream.as_mut()?;
         let oldest_ns = stream.contents().next().map_or(0, |batch| batch.made_ns);
         let age_ns = world.now.boot_ns - oldest_ns;
@@ -366,9 +368,7 @@ impl Client {
             }
             // Its session was forgotten, or what came before it was not done.
             Heard::SendAgain => {
-                if text.starts_with("TooOld") {
-                    self.renewed_ns = world.now.boot_ns;
-                }
+                self.renewed_ns = too_old.unwrap_or(self.renewed_ns);
                 Some(false)
             }
             Heard::SendLater(why) => {
@@ -376,11 +376,12 @@ impl Client {
                 let late = text.contains("no complete request") && waited_ns >= 10_000_000_000;
                 let busy = self.uid == STRANGER && text.contains("its limit");
                 let renewed_ago_ns = world.now.boot_ns - self.renewed_ns;
-                if text.starts_with("TooOld") {
-                    assert!(renewed_ago_ns >= REMEMBERED_NS, "{why}");
-                    self.renewed_ns = world.now.boot_ns;
-                } else {
-                    assert!(late || busy || world.trouble, "{why}");
+                match too_old {
+                    Some(now_ns) => {
+                        assert!(renewed_ago_ns >= REMEMBERED_NS, "{why}");
+                        self.renewed_ns = now_ns;
+                    }
+                    None => assert!(late || busy || world.trouble, "{why}"),
                 }
                 Some(false)
             }
