@@ -100,7 +100,7 @@ pub struct IncrArgs {
     spool_dir: Option<OsString>,
 }
 
-pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+pub(crate) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     let best_effort = args.best_effort(invocation.settings())?;
     let spools = args.spools(invocation.settings())?;
     let done = if args.is_stream() {
@@ -160,7 +160,8 @@ fn stream(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failur
     let tags = tags(&args.tags)?;
     let stream = crate::client::stream::Stream::connect(invocation.socket()?, connect, patience)?;
     let input = rustix::stdio::stdin();
-    stdin::count(input, stream, &tags, invocation.err, invocation.err_is_terminal)
+    let told = (invocation.err_is_terminal)();
+    stdin::count(input, stream, &tags, invocation.err, told)
 }
 
 impl IncrArgs {
