@@ -197,10 +197,12 @@ impl IncrArgs {
             None => 1,
         };
         let tags = tags(&self.tags)?;
-        let before = std::iter::once(None).chain(self.names.iter().map(Some));
-        let increments = self.names.iter().zip(before).map(|(text, before)| {
+        let mut increments = Vec::with_capacity(self.names.len());
+        let mut before: Option<&OsString> = None;
+        for text in &self.names {
+            let before = before.replace(text).and_then(|before| before.to_str());
             let text = utf8(text, "NAME")?;
-            if let Some(before) = before.and_then(|before| before.to_str())
+            if let Some(before) = before
                 && is_number(text)
             {
                 let what =
@@ -214,9 +216,9 @@ impl IncrArgs {
                 parse_amount(text).map_err(value)?;
             }
             let (name, amount) = parse_increment(text).map_err(value)?;
-            Ok((tagged(name, &tags)?, amount.unwrap_or(by)))
-        });
-        increments.collect()
+            increments.push((tagged(name, &tags)?, amount.unwrap_or(by)));
+        }
+        Ok(increments)
     }
 }
 
