@@ -15,8 +15,12 @@ use crate::sink::log_file::LogFile;
 
 /// Turns of one seed.
 const TURNS: u64 = 1_200;
-/// Turns in which a calm world comes to rest.
+/// A calm world comes to rest within this time of its own: a spool is left alone for up to a minute.
+const REST_NS: u64 = 120_000_000_000;
+/// And within so many turns,
 const REST_TURNS_MAX: u64 = 3_000;
+/// and so many more for each flush interval in that time, with what a flush leads to.
+const FLUSH_TURNS_MAX: u64 = 20;
 
 /// How often a spool is looked at that is not watched.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -447,15 +451,22 @@ impl Simulation {
 
     /// Lets all that was begun end well; then all must add up.
     pub(super) fn rest(&mut self) {
-        self.shared.lock().calm_down();
+        let calm_ns = {
+            let mut world = self.shared.lock();
+            world.calm_down();
+            world.now.boot_ns
+        };
         let mut flushed = false;
         for turn in 0.. {
             let no_spooled = self.has_no_spooled();
             let Some(server) = &self.server else { return };
-            if turn == REST_TURNS_MAX {
+            let took_ns = self.shared.lock().now.boot_ns - calm_ns;
+            let flushes = took_ns / self.settings.interval.as_nanos() as u64;
+            if took_ns > REST_NS || turn > REST_TURNS_MAX + flushes * FLUSH_TURNS_MAX {
                 let (core, world) = (&server.core, self.shared.lock());
                 panic!(
-                    "no rest: {}; {:?}, {:?}, {:?}",
+                    "no rest after {turn} turns, {} ms: {}; {:?}, {:?}, {:?}",
+                    took_ns / 1_000_000,
                     world.unrest(),
                     server.spool.as_ref().map(|spool| (spool.is_idle(), spool.problems())),
                     core.unpaid(),
