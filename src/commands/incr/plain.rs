@@ -20,8 +20,8 @@ pub(crate) fn read(mut words: impl Iterator<Item = OsString>) -> Option<IncrArgs
                 continue;
             }
             Some("--print") => &mut args.print,
-            Some("--best-effort") => &mut args.best_effort,
-            Some("--spool") => &mut args.spool,
+            Some("--best-effort") => &mut args.delivery.best_effort,
+            Some("--spool") => &mut args.delivery.spool,
             _ if is_value(&word) => {
                 args.names.push(word);
                 continue;
