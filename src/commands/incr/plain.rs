@@ -21,8 +21,8 @@ pub(crate) fn read(words: &[OsString]) -> Option<IncrArgs> {
                 continue;
             }
             Some("--print") => &mut args.print,
-            Some("--best-effort") => &mut args.best_effort,
-            Some("--spool") => &mut args.spool,
+            Some("--best-effort") => &mut args.delivery.best_effort,
+            Some("--spool") => &mut args.delivery.spool,
             _ if is_value(word) => {
                 args.names.push(word.clone());
                 continue;
