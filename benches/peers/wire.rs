@@ -75,7 +75,7 @@ impl Load {
         let session = random::session()?;
         // 4,096 commands are on the way to redis on each connection, 4,096 entries are in a request to countd.
         let records = if wire == Wire::Redis { ENTRIES_MAX / IN_FLIGHT } else { ENTRIES_MAX };
-        for (seq, numbers) in (1..).zip(numbers.chunks(records)) {
+        for (seq, numbers) in (0..).zip(numbers.chunks(records)) {
             let names: Vec<String> = numbers.iter().map(|&number| name(number)).collect();
             let mut bytes = Vec::new();
             match wire {
