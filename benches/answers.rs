@@ -95,7 +95,7 @@ impl Bench {
             Ok(())
         })?;
         self.report("all are deleted", || {
-            let wanted = Wanted { patterns: vec!["*".into()], tags: Vec::new() };
+            let wanted = Wanted { patterns: vec!["*"], tags: Vec::new() };
             let mut rows = 0;
             self.client(30)?.delete(&wanted, false, |_| rows += 1)?;
             assert!(rows >= self.counters, "all are in it");

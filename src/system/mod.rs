@@ -9,6 +9,7 @@ pub mod disk;
 pub mod groups;
 pub mod limits;
 pub mod listen;
+pub mod memory;
 pub mod messages;
 pub mod output;
 pub mod paths;
