@@ -115,6 +115,11 @@ impl State {
         self.counters_of.get(&uid).copied().unwrap_or(0)
     }
 
+    /// The number the next counter gets.
+    pub fn next_counter(&self) -> u64 {
+        self.next_counter
+    }
+
     /// Whether the open window has nothing to report.
     pub fn window_is_empty(&self) -> bool {
         self.changed.is_empty() && self.retired.is_empty()
