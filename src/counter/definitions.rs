@@ -203,6 +203,11 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_takes_24_bytes_beside_its_name_and_values() {
+        assert_eq!(size_of::<Fixed>(), 24);
+    }
+
+    #[test]
     fn text_does_not_grow_with_what_comes_and_goes() {
         let mut all = Definitions::default();
         (0..2).for_each(|_| all.push_missing());

@@ -52,6 +52,11 @@ impl Columns {
         Some((self.definitions.get(index)?, *self.values.get(index)?))
     }
 
+    /// The values in `slot`, which mean nothing where there is no counter.
+    pub fn values(&self, slot: Slot) -> Option<Values> {
+        self.values.get(usize::try_from(slot).ok()?).copied()
+    }
+
     /// The name of the counter in `slot`.
     pub fn name(&self, slot: Slot) -> Option<&str> {
         self.definitions.name(usize::try_from(slot).ok()?)
@@ -134,6 +139,41 @@ impl Table {
         };
         self.put(slot, hash, definition, values)?;
         Some(slot)
+    }
+
+    /// Puts a counter at the end. It is not found by its name before [`Table::end_loading`].
+    pub fn load(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
+        let index = self.columns.definitions.len();
+        let slot = Slot::try_from(index).ok()?;
+        self.columns.definitions.push_missing();
+        self.columns.values.push(values);
+        self.columns.definitions.put(index, definition)?;
+        Some(slot)
+    }
+
+    /// Lets counters that were loaded be found by their names: all at once, so that nothing grows in steps.
+    ///
+    /// # Errors
+    /// A name that is there twice.
+    pub fn end_loading(&mut self) -> Result<(), String> {
+        let (columns, hasher) = (&self.columns, &self.hasher);
+        let each = columns.definitions.len() / PARTS;
+        self.len = 0;
+        for part in &mut self.by_name {
+            part.clear();
+            part.reserve(each, |&slot| hasher.hash_one(name_in(columns, slot)));
+        }
+        for slot in 0..columns.slots() {
+            let Some(name) = columns.name(slot) else { continue };
+            let hash = hasher.hash_one(name);
+            let Some(part) = self.by_name.get_mut(part_of(hash)) else { continue };
+            if part.find(hash, |&other| name_in(columns, other) == name).is_some() {
+                return Err(name.to_owned());
+            }
+            part.insert_unique(hash, slot, |&slot| hasher.hash_one(name_in(columns, slot)));
+            self.len = self.len.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Replaces the values in `slot`; returns what they were.

@@ -8,6 +8,7 @@
 pub mod block;
 mod closing;
 pub mod image;
+mod numbers;
 pub mod replay;
 mod retired;
 pub mod state;

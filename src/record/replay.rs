@@ -1,10 +1,10 @@
 //! Replay: records back into state, in the order they were written. It believes what passed its checksum,
 //! and checks of a name only that it is text of a sane length, so that the rules for names may be widened.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::numbers::Numbers;
 use super::state::{OpenWindow, Retired, State};
 use super::{KIND_COUNTER, Record, RecordError, records};
 use crate::codec::Malformed;
@@ -63,7 +63,9 @@ fn inconsistent(what: impl fmt::Display) -> ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     state: State,
-    by_id: HashMap<u64, Slot, foldhash::fast::RandomState>,
+    by_id: Numbers,
+    /// Counters of a checkpoint are being read, which are not yet found by their names.
+    loading: bool,
     /// The owed window whose counts are being read.
     owed: Option<(Window, Counts)>,
     records: u64,
@@ -76,8 +78,8 @@ impl Replay {
     /// Starts with an empty state of this id.
     pub fn new(state: u128) -> Replay {
         let state = State::new(state, 0, Moment::default());
-        let (by_id, owed) = (HashMap::default(), None);
-        Replay { state, by_id, owed, records: 0, begun: false, ended: false }
+        let (by_id, owed) = (Numbers::default(), None);
+        Replay { state, by_id, loading: false, owed, records: 0, begun: false, ended: false }
     }
 
     /// Applies the records of a block that was written at `wall_ms`.
@@ -108,6 +110,9 @@ impl Replay {
     }
 
     fn apply(&mut self, record: Record<'_>, wall_ms: u64) -> Result<(), ReplayError> {
+        if self.loading && !matches!(record, Record::Counter { .. }) {
+            self.end_loading()?;
+        }
         if self.owed.is_some() && !matches!(record, Record::OwedCount { .. }) {
             self.end_owed();
         }
@@ -126,7 +131,7 @@ impl Replay {
             }
             Record::Deleted { id } => {
                 let slot = self.slot(id)?;
-                self.by_id.remove(&id);
+                self.by_id.remove(id);
                 self.state.delete(slot);
             }
             Record::Answered { id, digest, answer } => {
@@ -197,7 +202,7 @@ impl Replay {
                     Some(gained) => (state.open.number, total.saturating_sub(gained)),
                     None => (0, total),
                 };
-                self.insert(definition, Values { total, base, window, last_seen_ms })?;
+                self.load(definition, Values { total, base, window, last_seen_ms })?;
             }
             Record::Retired { name, count, total } => {
                 state.retired.insert(checked(name)?, Retired { count, total });
@@ -238,16 +243,34 @@ impl Replay {
         let Definition { id, name, .. } = definition;
         let slot = self.state.insert(definition, values);
         let slot = slot.ok_or_else(|| inconsistent(format_args!("counter {name:?} twice")))?;
+        self.number(id, slot)
+    }
+
+    /// Puts in a counter of a checkpoint. There are many, so their names are looked at when all are there.
+    fn load(&mut self, definition: Definition<'_>, values: Values) -> Result<(), ReplayError> {
+        let id = definition.id;
+        let slot = self.state.load(definition, values);
+        self.loading = true;
+        self.number(id, slot.ok_or_else(|| inconsistent("too many counters"))?)
+    }
+
+    fn end_loading(&mut self) -> Result<(), ReplayError> {
+        self.loading = false;
+        self.state
+            .end_loading()
+            .map_err(|name| inconsistent(format_args!("counter {name:?} twice")))
+    }
+
+    fn number(&mut self, id: u64, slot: Slot) -> Result<(), ReplayError> {
         match self.by_id.insert(id, slot) {
-            Some(_) => Err(inconsistent(format_args!("number {id} twice"))),
-            None => Ok(()),
+            true => Ok(()),
+            false => Err(inconsistent(format_args!("number {id} twice"))),
         }
     }
 
     fn slot(&self, id: u64) -> Result<Slot, ReplayError> {
         self.by_id
-            .get(&id)
-            .copied()
+            .get(id)
             .ok_or_else(|| inconsistent(format_args!("no counter has the number {id}")))
     }
 }

@@ -115,6 +115,11 @@ impl State {
         self.counters_of.get(&uid).copied().unwrap_or(0)
     }
 
+    /// The number the next counter gets.
+    pub fn next_counter(&self) -> u64 {
+        self.next_counter
+    }
+
     /// Whether the open window has nothing to report.
     pub fn window_is_empty(&self) -> bool {
         self.changed.is_empty() && self.retired.is_empty()
@@ -143,18 +148,35 @@ impl State {
         }
         let (id, creator) = (definition.id, definition.creator);
         let slot = self.table.insert(definition, values)?;
+        self.own(slot, id, creator, values);
+        Some(slot)
+    }
+
+    /// Puts in a counter as it is; it is found by its name once loading has ended.
+    pub(super) fn load(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
+        let (id, creator) = (definition.id, definition.creator);
+        let slot = self.table.load(definition, values)?;
+        self.own(slot, id, creator, values);
+        Some(slot)
+    }
+
+    /// Lets what was loaded be found; an error is a name that is there twice.
+    pub(super) fn end_loading(&mut self) -> Result<(), String> {
+        self.table.end_loading()
+    }
+
+    fn own(&mut self, slot: Slot, id: u64, creator: u32, values: Values) {
         self.next_counter = self.next_counter.max(id.saturating_add(1));
         let owned = self.counters_of.entry(creator).or_default();
         *owned = owned.saturating_add(1);
         if values.window == self.open.number {
             self.changed.push(slot);
         }
-        Some(slot)
     }
 
     /// Sets a counter's total, seen at this moment.
     pub fn set_total(&mut self, slot: Slot, total: u64, wall_ms: u64) -> Option<Undo> {
-        let (_, was) = self.table.get(slot)?;
+        let was = self.table.columns().values(slot)?;
         let mut values = Values { total, last_seen_ms: wall_ms, ..was };
         let first = was.window != self.open.number && total != was.total;
         if first {

@@ -77,6 +77,8 @@ pub struct Server {
     /// After a failed fold, none is begun again before this moment.
     fold_after_ns: u64,
     fold_error: Option<String>,
+    /// Syncs that the next fold has had so far.
+    fold_syncs: u32,
     started: Moment,
     about: Vec<(String, crate::protocol::Value)>,
     stopper: Stopper,
@@ -143,6 +145,7 @@ impl Server {
             last_sync_ms: None,
             fold_after_ns: 0,
             fold_error: None,
+            fold_syncs: 0,
             started: now,
             about: setup.about,
             stopper,
@@ -328,7 +331,7 @@ impl Server {
                 found.push((peer, range));
             }
         });
-        if found.is_empty() {
+        if found.is_empty() && !self.core.is_deleting() {
             return Ok(());
         }
         let snapshots_free = SNAPSHOTS_MAX.saturating_sub(self.connections.snapshots());

@@ -14,6 +14,10 @@ use crate::window::Moment;
 
 /// With `everysec`, what was written is synced this long after it at the latest, in nanoseconds.
 const SYNC_NS: u64 = 1_000_000_000;
+/// A fold syncs so much of the journal at most, in bytes, while the loop waits for it.
+const FOLD_UNSYNCED_MAX: u64 = 256 << 10;
+/// What is more is synced beside the loop first; so often at most, as the journal grows meanwhile.
+const FOLD_SYNCS_MAX: u32 = 4;
 
 impl Server {
     /// Syncs the journal when its time has come or a report waits for it, and lets reports go that are
@@ -58,7 +62,8 @@ impl Server {
     }
 
     pub(super) fn fold_deadline_ns(&self) -> Option<u64> {
-        let wanted = self.journal.wants_checkpoint() && !self.folder.is_busy();
+        let waits = self.syncer.is_busy() && self.journal.unsynced() > FOLD_UNSYNCED_MAX;
+        let wanted = self.journal.wants_checkpoint() && !self.folder.is_busy() && !waits;
         wanted.then_some(self.fold_after_ns)
     }
 
@@ -67,6 +72,17 @@ impl Server {
         if self.fold_deadline_ns().is_none_or(|due| now.boot_ns < due) {
             return Ok(());
         }
+        let long = self.journal.unsynced() > FOLD_UNSYNCED_MAX;
+        if long
+            && self.fold_syncs < FOLD_SYNCS_MAX
+            && let Some(job) = self.journal.sync_job()
+        {
+            self.fold_syncs = self.fold_syncs.saturating_add(1);
+            self.last_sync_ns = now.boot_ns;
+            self.syncer.submit(move || News::Synced(job.run()));
+            return Ok(());
+        }
+        self.fold_syncs = 0;
         if self.journal.was_deleted() {
             let what = "somebody deleted a file of the journal: all is written anew";
             (self.notice)(Level::Warning, what);

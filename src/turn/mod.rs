@@ -10,6 +10,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod deleting;
 mod increment;
 mod refusal;
 mod reports;
@@ -27,6 +28,7 @@ mod spool;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::counter::pattern::Selection;
@@ -37,6 +39,7 @@ use crate::record::image::Image;
 use crate::record::state::{State, Undo};
 use crate::window::{BootId, Moment, Schedule};
 
+use deleting::Deletion;
 use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
 use reports::{Planned, Waiter};
@@ -118,6 +121,8 @@ pub struct Core {
     /// Snapshots that may still be begun, as the loop said last.
     snapshots_free: usize,
     counting: Counting,
+    /// Deletions under way, in the order they were asked for.
+    deletions: VecDeque<Deletion>,
     flush_wanted: bool,
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
@@ -166,6 +171,7 @@ impl Core {
             ids_before: 0,
             snapshots_free: SNAPSHOTS_MAX,
             counting: Counting::default(),
+            deletions: VecDeque::new(),
             flush_wanted: false,
             planned: Vec::new(),
             waiters: Vec::new(),
@@ -194,12 +200,13 @@ impl Core {
         requests: impl Iterator<Item = (Peer, &'a [u8])>,
     ) -> &[u8] {
         self.now = now;
-        self.snapshots_free = snapshots_free;
+        self.snapshots_free = snapshots_free.saturating_sub(self.deletions.len());
         self.records.clear();
         self.undo.clear();
         self.state.ids.expire(now.boot_ns);
         self.ids_before = self.state.ids.end();
         self.close_empty();
+        self.go_on_deleting();
         for (peer, payload) in requests {
             let pending = match Request::from_payload(payload) {
                 Ok(request) => self.request(peer, request, payload),
@@ -210,8 +217,8 @@ impl Core {
                 Ok(None) => {}
                 Err(refused) => {
                     let response = self.refuse(refused);
-                    match self.waiter_of(peer) {
-                        Some(waiter) => waiter.behind.push(response),
+                    match self.behind(peer) {
+                        Some((_, behind)) => behind.push(response),
                         None => self.pending.push((peer, Pending::Said(Reply::Message(response)))),
                     }
                 }
@@ -252,6 +259,7 @@ impl Core {
             };
             replies.push((peer, reply));
         }
+        self.conclude_deletions(result, &mut replies);
         replies
     }
 
@@ -304,8 +312,8 @@ impl Core {
         request: Request<'_>,
         payload: &[u8],
     ) -> Result<Option<Pending>, Refused> {
-        if self.waiter_of(peer).is_some() {
-            let what = "flush has not been answered yet on this connection";
+        if let Some((what, _)) = self.behind(peer) {
+            let what = format!("{what} has not been answered yet on this connection");
             return Err(Refused::new(Reason::BadRequest, what));
         }
         Ok(Some(match request {
@@ -317,7 +325,7 @@ impl Core {
             Request::Dump { wanted } => Pending::Dump(selection(&wanted)?),
             Request::Delete { wanted, dry_run } => {
                 self.owner_only(peer, "delete counters")?;
-                self.delete(peer, &selection(&wanted)?, dry_run)?
+                return self.delete(peer, selection(&wanted)?, dry_run);
             }
             Request::Flush { timeout_ms } => {
                 self.owner_only(peer, "flush")?;
@@ -326,6 +334,14 @@ impl Core {
             }
             Request::Status => Pending::Status,
         }))
+    }
+
+    /// What on this connection takes more than a turn to answer, and the answers that wait for that.
+    fn behind(&mut self, peer: Peer) -> Option<(&'static str, &mut Vec<Response<'static>>)> {
+        let waiting = self.waiters.iter_mut().map(|w| ("flush", w.peer, &mut w.behind));
+        let deletions = self.deletions.iter_mut().map(|d| ("delete", d.peer, &mut d.behind));
+        let mut all = waiting.chain(deletions);
+        all.find(|(_, of, _)| of.connection == peer.connection).map(|(what, _, b)| (what, b))
     }
 
     fn is_owner(&self, peer: Peer) -> bool {

@@ -107,11 +107,6 @@ impl Core {
         Ok(())
     }
 
-    /// Who waits for a flush on this connection.
-    pub(super) fn waiter_of(&mut self, peer: Peer) -> Option<&mut Waiter> {
-        self.waiters.iter_mut().find(|waiter| waiter.peer.connection == peer.connection)
-    }
-
     /// Lets nobody wait for a flush longer than until then.
     pub fn hurry_waiters(&mut self, until_ns: u64) {
         for waiter in &mut self.waiters {
@@ -148,7 +143,8 @@ impl Core {
         let retries = self.runs.iter().filter_map(|run| run.phase.retried_at_ns());
         let held = retries.chain(flush).chain(asked).min().map(|at| at.max(self.hold_until_ns));
         let waiters = self.waiters.iter().map(|waiter| waiter.until_ns);
-        waiters.chain(held).min()
+        let deleting = self.is_deleting().then_some(0);
+        waiters.chain(held).chain(deleting).min()
     }
 
     /// Takes in what sinks say and closes the window if that is due or asked for. Returns the records to

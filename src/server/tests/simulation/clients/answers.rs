@@ -93,6 +93,8 @@ impl Client {
     fn answered(&mut self, world: &mut World, asked: Pending, got: &Response<'_>) -> Option<bool> {
         match (&asked.ask, got) {
             (_, Response::Error { code, message }) => {
+                // A deletion that broke off had some of them.
+                world.ledger.deleted(&std::mem::take(&mut self.rows));
                 return self.refused(world, asked, ErrorCode::from(*code), message);
             }
             (Ask::Incr { entries, .. }, Response::Counted(answer)) => match &asked.known {
