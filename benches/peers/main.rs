@@ -37,7 +37,7 @@ struct Arguments {
     /// A fraction of the rounds, for a first look.
     #[arg(long)]
     quick: bool,
-    /// Write docs/BENCHMARKS.md, and its short form into README.md.
+    /// Write docs/BENCHMARKS.md, and its short form into README.md. Every peer has to be installed.
     #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
     /// Only these tables.
@@ -113,6 +113,9 @@ fn main() -> Result<()> {
     let mut told = std::io::stderr();
     writeln!(told, "building what is measured")?;
     let tools = Tools::find(folder.path())?;
+    if arguments.write && !tools.missing.is_empty() {
+        return Err(format!("not all is here to write of: {}", tools.missing.join("; ")).into());
+    }
     let (quick, lines) = (arguments.quick, arguments.lines);
     let bench = Bench { tools, folder: folder.path(), quick, lines };
     let mut book = Book::new(machine::facts(&bench.tools)?);

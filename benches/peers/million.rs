@@ -13,7 +13,7 @@ const COUNTERS: u32 = 1_000_000;
 const HOW: &str = "The same million names in both, each counted once. Memory is what is resident (VmRSS). A dump is \
     `countd dump` or `redis-cli keys '*'` into a pipe that is read, from start to exit: countd's has names and totals, \
     sorted, redis' names alone. A start is from the spawn of the server to its first answer: after a clean stop (SIGTERM) \
-    and after `kill -9`.";
+    and after `kill -9`, each when countd has just counted all of them again.";
 
 pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     let (tools, folder) = (&bench.tools, bench.folder);
