@@ -25,7 +25,7 @@ pub struct Image {
     closed: Vec<Arc<Report>>,
     sinks: Vec<SinkState>,
     answers: Vec<Answered>,
-    taken: BTreeSet<u128>,
+    held: BTreeSet<u128>,
     horizon_ns: u64,
     ids_boot: BootId,
 }
@@ -41,7 +41,7 @@ impl Image {
             closed: state.closed.iter().cloned().collect(),
             sinks: state.sinks.clone(),
             answers: state.ids.iter().cloned().collect(),
-            taken: state.taken.clone(),
+            held: state.held.clone(),
             horizon_ns: state.ids.horizon_ns(),
             ids_boot: state.ids.boot(),
         }
@@ -73,8 +73,8 @@ impl Image {
             let (id, digest, answer) = (answered.id, answered.digest, answered.answer.clone());
             out.put(&Record::Answered { id, digest, answer })?;
         }
-        for &session in &self.taken {
-            out.put(&Record::Taken { session })?;
+        for &session in &self.held {
+            out.put(&Record::Held { session })?;
         }
         let records = out.records;
         out.put(&Record::End { records })?;

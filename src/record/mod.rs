@@ -197,8 +197,9 @@ pub enum Record<'a> {
         /// How many records came before.
         records: u64,
     },
-    /// A request out of the spool was applied, and its file may still be there; also in a checkpoint.
-    Taken {
+    /// A request out of the spool was applied, and its session is held as long as its file may be there; also in a
+    /// checkpoint.
+    Held {
         /// The session of its id.
         session: u128,
     },

@@ -142,8 +142,8 @@ impl Replay {
             Record::SinkRemoved { place } => state.remove_sink(place),
             Record::Offered { place, offer } => state.offer(place, offer),
             Record::Acknowledged { place, last } => state.acknowledge(place, last),
-            Record::Taken { session } => {
-                state.take(session);
+            Record::Held { session } => {
+                state.hold(session);
             }
             Record::Released { session } => state.release(session),
             Record::Started { boot, at } => state.ids.start(boot, at.boot_ns),

@@ -53,8 +53,8 @@ pub enum Undo {
     Deleted(Slot, Definition, Values, Option<Retired>),
     /// An id was remembered.
     Remembered,
-    /// A request of this session was taken out of the spool.
-    Taken(u128),
+    /// A session of the spool is held.
+    Held(u128),
 }
 
 /// Everything that survives a restart.
@@ -68,8 +68,8 @@ pub struct State {
     pub ids: Ids,
     /// The open window.
     pub open: OpenWindow,
-    /// Sessions of requests that were taken out of the spool, and whose files may still be there.
-    pub taken: BTreeSet<u128>,
+    /// Sessions of requests out of the spool that were applied, and whose files may still be there.
+    pub held: BTreeSet<u128>,
     /// The sinks.
     pub sinks: Vec<SinkState>,
     /// The number the next counter gets.
@@ -92,7 +92,7 @@ impl State {
             table: Table::default(),
             ids: Ids::new(boot),
             open: OpenWindow { number: 1, start: now, start_boot: boot },
-            taken: BTreeSet::new(),
+            held: BTreeSet::new(),
             sinks: Vec::new(),
             next_counter: 1,
             changed: Vec::new(),
@@ -177,15 +177,15 @@ impl State {
         Undo::Remembered
     }
 
-    /// Notes that a request of this session was taken out of the spool.
-    pub fn take(&mut self, session: u128) -> Undo {
-        self.taken.insert(session);
-        Undo::Taken(session)
+    /// Holds the session of a request out of the spool that is applied: as long as its file may be there.
+    pub fn hold(&mut self, session: u128) -> Undo {
+        self.held.insert(session);
+        Undo::Held(session)
     }
 
     /// Forgets a session whose file is gone for good.
     pub fn release(&mut self, session: u128) {
-        self.taken.remove(&session);
+        self.held.remove(&session);
     }
 
     /// Lets the open window, which is empty, start here instead.
@@ -220,7 +220,7 @@ impl State {
                 self.emptied.pop();
             }
             Undo::Remembered => self.ids.take_back(),
-            Undo::Taken(session) => self.release(session),
+            Undo::Held(session) => self.release(session),
         }
     }
 

@@ -73,7 +73,7 @@ fn records_have_these_bytes() {
         (Record::Owed { window }, &[15, 1, 2, 4, 4, 5, 6, 6, 7]),
         (Record::OwedCount { name, count: 1, total: 2 }, &[16, 2, 97, 98, 1, 2]),
         (Record::End { records: 9 }, &[17, 9]),
-        (Record::Taken { session: 300 }, &[18, 251, 44, 1]),
+        (Record::Held { session: 300 }, &[18, 251, 44, 1]),
         (Record::Released { session: 9 }, &[19, 9]),
     ];
     for (record, expected) in golden {
@@ -94,7 +94,7 @@ fn described(state: &State) -> Vec<String> {
         .collect();
     lines.sort();
     lines.push(format!("{:?} {:?} {}", state.open, state.retired, state.next_counter));
-    lines.push(format!("{:?} {:?}", state.sinks, state.taken));
+    lines.push(format!("{:?} {:?}", state.sinks, state.held));
     for report in state.closed() {
         lines.push(format!("{:?} {:?}", report.window, report.sorted()));
     }
@@ -166,14 +166,14 @@ impl Live {
         self.state.remember(Answered { id, digest: 1, answer: None }, 0);
     }
 
-    /// Takes a request out of the spool, or releases it.
+    /// Holds the session of a spooled request, or releases it.
     fn spool(&mut self, session: u128) {
-        if self.state.taken.contains(&session) {
+        if self.state.held.contains(&session) {
             self.write(&Record::Released { session });
             self.state.release(session);
         } else {
-            self.write(&Record::Taken { session });
-            self.state.take(session);
+            self.write(&Record::Held { session });
+            self.state.hold(session);
         }
     }
 
@@ -312,7 +312,7 @@ fn undone(state: &mut State, name: &str, amount: u64) {
     log.push(state.set_total(slot, amount, 99).unwrap());
     let id = RequestId { session: 1, seq: 1, born_ns: 1 };
     log.push(state.remember(Answered { id, digest: 0, answer: None }, 0));
-    log.push(state.take(1));
+    log.push(state.hold(1));
     while let Some(undo) = log.pop() {
         state.undo(undo);
     }

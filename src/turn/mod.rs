@@ -43,8 +43,8 @@ use reports::{Planned, Waiter};
 use sinks::SinkRun;
 pub use sinks::{Prepared, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
-use spool::Taking;
-pub use spool::{Spooled, TAKEN_MAX, Taken};
+use spool::Counting;
+pub use spool::{HELD_MAX, Outcome, Spooled};
 
 /// Snapshots that are being sent at a time.
 pub const SNAPSHOTS_MAX: usize = 4;
@@ -117,7 +117,7 @@ pub struct Core {
     ids_before: u64,
     /// Snapshots that may still be begun, as the loop said last.
     snapshots_free: usize,
-    taking: Taking,
+    counting: Counting,
     flush_wanted: bool,
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
@@ -165,7 +165,7 @@ impl Core {
             pending: Vec::new(),
             ids_before: 0,
             snapshots_free: SNAPSHOTS_MAX,
-            taking: Taking::default(),
+            counting: Counting::default(),
             flush_wanted: false,
             planned: Vec::new(),
             waiters: Vec::new(),

@@ -7,8 +7,9 @@ use std::ffi::{OsStr, OsString};
 
 use super::IncrArgs;
 
-/// Reads the words of a command line behind the program's name; `None` if the parser has to.
-pub(crate) fn read(mut words: impl Iterator<Item = OsString>) -> Option<IncrArgs> {
+/// Reads a command line, the program's name first in it; `None` if the parser has to.
+pub(crate) fn read(words: &[OsString]) -> Option<IncrArgs> {
+    let mut words = words.iter().skip(1);
     if words.next()? != "incr" {
         return None;
     }
@@ -16,14 +17,14 @@ pub(crate) fn read(mut words: impl Iterator<Item = OsString>) -> Option<IncrArgs
     while let Some(word) = words.next() {
         let switch = match word.to_str() {
             Some("-t" | "--tag") => {
-                args.tags.push(words.next().filter(|value| is_value(value))?);
+                args.tags.push(words.next().filter(|value| is_value(value))?.clone());
                 continue;
             }
             Some("--print") => &mut args.print,
-            Some("--best-effort") => &mut args.best_effort,
-            Some("--spool") => &mut args.spool,
-            _ if is_value(&word) => {
-                args.names.push(word);
+            Some("--best-effort") => &mut args.delivery.best_effort,
+            Some("--spool") => &mut args.delivery.spool,
+            _ if is_value(word) => {
+                args.names.push(word.clone());
                 continue;
             }
             _ => return None,
@@ -50,7 +51,9 @@ mod tests {
     use crate::commands::Command;
 
     fn plain(words: &[&str]) -> Option<String> {
-        read(words.iter().map(OsString::from)).map(|args| format!("{args:?}"))
+        let words = [&["countd"], words].concat();
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        read(&words).map(|args| format!("{args:?}"))
     }
 
     fn parsed(words: &[&str]) -> Option<String> {

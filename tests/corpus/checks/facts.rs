@@ -45,7 +45,7 @@ impl Facts {
             Record::Counter { .. }
             | Record::Retired { .. }
             | Record::SinkAdded { .. }
-            | Record::Taken { .. }
+            | Record::Held { .. }
             | Record::Offered { .. } => self.records.push(format!("{record:?}")),
             Record::End { .. } => {}
             Record::Defined { .. }
