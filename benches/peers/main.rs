@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for others")]
 #![expect(clippy::indexing_slicing, reason = "what a benchmark gets wrong may end it")]
 
+mod answers;
 mod connections;
 mod floor;
 mod idle;
@@ -92,7 +93,7 @@ impl Bench<'_> {
             Part::Lines => lines::measure(self, book),
             Part::Connections => connections::measure(self, book),
             Part::Million => million::measure(self, book),
-            Part::Answers => million::answers(self, book),
+            Part::Answers => answers::measure(self, book),
             Part::Idle => idle::measure(self, book),
             Part::Size => machine::sizes(self, book),
         }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use crate::measure::{Samples, Spent, resident, timed, watched};
-use crate::processes::{countd, countd_command, output, redis};
+use crate::processes::{countd, countd_command, redis};
 use crate::report::{Book, Goal, Table, short, times};
 use crate::wire::{Loads, Wire};
 use crate::{Bench, Result};
@@ -116,15 +116,4 @@ fn read_all(command: &mut Command) -> Result<Spent> {
         }
         Ok(())
     })
-}
-
-/// How long answers take while something large goes on, as another benchmark says.
-pub(crate) fn answers(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
-    if bench.quick {
-        return Ok(());
-    }
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["bench", "--bench", "answers"]);
-    book.answers = output(&mut command)?;
-    Ok(())
 }
