@@ -6,10 +6,10 @@
 use std::ffi::{OsString, c_char, c_int};
 
 use countd::cli;
-use countd::system::{memory::Memory, process};
+use countd::system::{allocator::Allocator, process};
 
 #[global_allocator]
-static MEMORY: Memory = Memory::new();
+static ALLOCATOR: Allocator = Allocator::new();
 
 /// What the C library calls.
 #[expect(unsafe_code, reason = "the C library hands over pointers, and finds this by its name")]

@@ -10,8 +10,8 @@ use crate::report::Report;
 
 /// `NAME COUNT` a line.
 pub(super) fn plain(report: &Report, out: &mut Vec<u8>) {
-    for count in report.sorted() {
-        put(out, format_args!("{} {}\n", printable(&count.name), count.count));
+    for count in report.counts().iter() {
+        put(out, format_args!("{} {}\n", printable(count.name), count.count));
     }
 }
 
@@ -22,9 +22,9 @@ pub(super) fn logfmt(report: &Report, out: &mut Vec<u8>) {
     let begin = format!("time={} window={} counter=", Utc(window.end.wall_ms), window.number);
     let ms = window.length().as_nanos().saturating_add(500_000) / 1_000_000;
     let end = format!("seconds={}.{:03}", ms / 1000, ms % 1000);
-    for count in report.sorted() {
+    for count in report.counts().iter() {
         out.extend_from_slice(begin.as_bytes());
-        put_logfmt_value(out, &count.name);
+        put_logfmt_value(out, count.name);
         put(out, format_args!(" count={} total={} {end}\n", count.count, count.total));
     }
 }
@@ -35,11 +35,11 @@ pub(super) fn json(report: &Report, out: &mut Vec<u8>) {
     let window = &report.window;
     let seconds = window.length().as_secs_f64();
     let first_window = (window.first != window.number).then_some(window.first);
-    for count in report.sorted() {
+    for count in report.counts().iter() {
         let line = Line {
-            counter: &count.name,
-            name: base(&count.name),
-            tags: Tags(&count.name),
+            counter: count.name,
+            name: base(count.name),
+            tags: Tags(count.name),
             count: count.count,
             total: count.total,
             rate: (seconds > 0.0).then(|| float(count.count) / seconds),
@@ -104,9 +104,8 @@ mod tests {
             end: Moment { wall_ms: END_MS, boot_ns: length_ns },
             end_boot: 1,
         };
-        let counts =
-            counts.iter().map(|&(name, count, total)| Count { name: name.into(), count, total });
-        Report { window, counts: counts.collect() }
+        let counts = counts.iter().map(|&(name, count, total)| Count { name, count, total });
+        Report::new(window, counts.collect())
     }
 
     fn two() -> Report {
@@ -195,10 +194,7 @@ time=2026-11-22T13:00:05.123Z window=17 counter=my.useful.count count=12 total=4
             numbers in any::<[u64; 8]>(),
         ) {
             let [first, number, start_ms, end_ms, start_ns, end_ns, count, total] = numbers;
-            let counts: Vec<Count> = names
-                .iter()
-                .map(|name| Count { name: name.as_str().into(), count, total })
-                .collect();
+            let counts = names.iter().map(|name| Count { name, count, total }).collect();
             let window = Window {
                 first,
                 number,
@@ -207,7 +203,7 @@ time=2026-11-22T13:00:05.123Z window=17 counter=my.useful.count count=12 total=4
                 end: Moment { wall_ms: end_ms, boot_ns: end_ns },
                 end_boot: 1,
             };
-            let report = Report { window, counts };
+            let report = Report::new(window, counts);
             for format in ReportFormat::ALL {
                 prop_assert_eq!(text(format, &report).matches('\n').count(), names.len());
             }

@@ -1,15 +1,16 @@
 //! The image of a state at one moment, as the records of a checkpoint. Taking it copies no counters, only
 //! shares them, so it can be written out while the state moves on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::retired::of;
 use super::state::{OpenWindow, Retired, SinkState, State};
 use super::{KIND_COUNTER, Record};
 use crate::codec::Malformed;
 use crate::counter::table::Columns;
 use crate::ids::Answered;
-use crate::report::Report;
+use crate::report::{Count, Report};
 use crate::window::BootId;
 
 /// Bytes of payload after which a block of a checkpoint is written.
@@ -21,7 +22,7 @@ pub struct Image {
     next_counter: u64,
     open: OpenWindow,
     counters: Columns,
-    retired: BTreeMap<Arc<str>, Retired>,
+    retired: Columns,
     closed: Vec<Arc<Report>>,
     sinks: Vec<SinkState>,
     answers: Vec<Answered>,
@@ -37,7 +38,7 @@ impl Image {
             next_counter: state.next_counter,
             open: state.open,
             counters: state.table.columns().clone(),
-            retired: state.retired.clone(),
+            retired: state.retired.columns(),
             closed: state.closed.iter().cloned().collect(),
             sinks: state.sinks.clone(),
             answers: state.ids.iter().cloned().collect(),
@@ -65,7 +66,8 @@ impl Image {
             ids_boot: self.ids_boot,
         })?;
         self.counters(&mut out)?;
-        for (name, &Retired { count, total }) in &self.retired {
+        for (_, definition, values) in self.retired.iter() {
+            let (name, Retired { count, total }) = (definition.name, of(values));
             out.put(&Record::Retired { name, count, total })?;
         }
         self.sinks(&mut out)?;
@@ -95,7 +97,7 @@ impl Image {
                 last_seen_ms: values.last_seen_ms,
                 total: values.total,
                 gained: in_window.then(|| values.count(self.open.number)),
-                name: &definition.name,
+                name: definition.name,
             })?;
         }
         Ok(())
@@ -108,8 +110,7 @@ impl Image {
     ) -> Result<(), E> {
         for report in &self.closed {
             out.put(&Record::Owed { window: report.window })?;
-            for count in &report.counts {
-                let (name, total, count) = (&*count.name, count.total, count.count);
+            for Count { name, count, total } in report.counts().iter() {
                 out.put(&Record::OwedCount { name, count, total })?;
             }
         }

@@ -6,8 +6,10 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 pub mod block;
+mod closing;
 pub mod image;
 pub mod replay;
+mod retired;
 pub mod state;
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use crate::codec::Malformed;
 use crate::counter::name::NAME_BYTES_MAX;
 use crate::counter::table::{Definition, Slot, Values};
 use crate::ids::Answered;
-use crate::report::{Count, Report};
+use crate::report::{Count, Counts, Report};
 use crate::window::{Moment, Window};
 
 /// Why a block cannot be replayed although its checksum is right.
@@ -63,7 +63,9 @@ fn inconsistent(what: impl fmt::Display) -> ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     state: State,
-    by_id: HashMap<u64, Slot>,
+    by_id: HashMap<u64, Slot, foldhash::fast::RandomState>,
+    /// The owed window whose counts are being read.
+    owed: Option<(Window, Counts)>,
     records: u64,
     /// A checkpoint's first record, and its last, were read.
     begun: bool,
@@ -74,7 +76,8 @@ impl Replay {
     /// Starts with an empty state of this id.
     pub fn new(state: u128) -> Replay {
         let state = State::new(state, 0, Moment::default());
-        Replay { state, by_id: HashMap::new(), records: 0, begun: false, ended: false }
+        let (by_id, owed) = (HashMap::default(), None);
+        Replay { state, by_id, owed, records: 0, begun: false, ended: false }
     }
 
     /// Applies the records of a block that was written at `wall_ms`.
@@ -99,11 +102,15 @@ impl Replay {
     }
 
     /// The state that was restored.
-    pub fn finish(self) -> State {
+    pub fn finish(mut self) -> State {
+        self.end_owed();
         self.state
     }
 
     fn apply(&mut self, record: Record<'_>, wall_ms: u64) -> Result<(), ReplayError> {
+        if self.owed.is_some() && !matches!(record, Record::OwedCount { .. }) {
+            self.end_owed();
+        }
         let state = &mut self.state;
         match record {
             Record::Defined { id, kind, creator, name } => {
@@ -193,20 +200,16 @@ impl Replay {
                 self.insert(definition, Values { total, base, window, last_seen_ms })?;
             }
             Record::Retired { name, count, total } => {
-                state.retired.insert(checked(name)?.into(), Retired { count, total });
+                state.retired.insert(checked(name)?, Retired { count, total });
             }
             Record::Owed { window } => {
-                state.closed.push_back(Arc::new(Report { window, counts: Vec::new() }));
+                self.owed = Some((window, Counts::default()));
             }
             Record::OwedCount { name, count, total } => {
-                let Some(report) = state.closed.back_mut() else {
+                let Some((_, counts)) = &mut self.owed else {
                     return Err(inconsistent("a count without its window"));
                 };
-                let name = match state.table.find(name).and_then(|slot| state.table.get(slot)) {
-                    Some((definition, _)) => Arc::clone(&definition.name),
-                    None => checked(name)?.into(),
-                };
-                Arc::make_mut(report).counts.push(Count { name, count, total });
+                counts.push(Count { name: checked(name)?, count, total });
             }
             Record::End { records } if records == self.records => self.ended = true,
             Record::End { records } => {
@@ -225,16 +228,20 @@ impl Replay {
         self.state.open = open;
     }
 
-    fn insert(&mut self, definition: Definition, values: Values) -> Result<(), ReplayError> {
-        let id = definition.id;
-        if self.by_id.contains_key(&id) {
-            return Err(inconsistent(format_args!("number {id} twice")));
+    fn end_owed(&mut self) {
+        if let Some((window, counts)) = self.owed.take() {
+            self.state.closed.push_back(Arc::new(Report::new(window, counts.put_in_order())));
         }
-        let name = Arc::clone(&definition.name);
+    }
+
+    fn insert(&mut self, definition: Definition<'_>, values: Values) -> Result<(), ReplayError> {
+        let Definition { id, name, .. } = definition;
         let slot = self.state.insert(definition, values);
         let slot = slot.ok_or_else(|| inconsistent(format_args!("counter {name:?} twice")))?;
-        self.by_id.insert(id, slot);
-        Ok(())
+        match self.by_id.insert(id, slot) {
+            Some(_) => Err(inconsistent(format_args!("number {id} twice"))),
+            None => Ok(()),
+        }
     }
 
     fn slot(&self, id: u64) -> Result<Slot, ReplayError> {
@@ -251,11 +258,11 @@ fn definition(
     creator: u32,
     created_ms: u64,
     name: &str,
-) -> Result<Definition, ReplayError> {
+) -> Result<Definition<'_>, ReplayError> {
     if kind != KIND_COUNTER {
         return Err(ReplayError::NewerKind(kind));
     }
-    Ok(Definition { id, name: checked(name)?.into(), creator, created_ms })
+    Ok(Definition { id, name: checked(name)?, creator, created_ms })
 }
 
 fn checked(name: &str) -> Result<&str, ReplayError> {

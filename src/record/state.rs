@@ -2,13 +2,16 @@
 //! The running daemon and a replay change it through the same methods, so what is restored is what was. It
 //! decides nothing: whether a change is allowed, and what of it is written down, is for those above.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::Offer;
+use super::closing::Closing;
+use super::retired::AllRetired;
+pub use super::retired::Retired;
 use crate::counter::table::{Definition, Slot, Table, Values};
 use crate::ids::{Answered, Ids};
-use crate::report::{Count, Report};
+use crate::report::Report;
 use crate::window::{BootId, Moment, Window};
 
 /// The window that is open.
@@ -20,15 +23,6 @@ pub struct OpenWindow {
     pub start: Moment,
     /// In which boot.
     pub start_boot: BootId,
-}
-
-/// What a deleted counter had gained in the open window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retired {
-    /// Its count.
-    pub count: u64,
-    /// Its total at removal.
-    pub total: u64,
 }
 
 /// How far a sink is.
@@ -49,12 +43,25 @@ pub enum Undo {
     Defined(Slot),
     /// A counter's values changed; whether that made it one of the window's changed.
     Values(Slot, Values, bool),
-    /// A counter was deleted; what had been retired under its name before.
-    Deleted(Slot, Definition, Values, Option<Retired>),
+    /// A counter was deleted.
+    Deleted(Box<Deleted>),
     /// An id was remembered.
     Remembered,
     /// A session of the spool is held.
     Held(u128),
+}
+
+/// A counter that was deleted, for the undo.
+#[derive(Debug)]
+pub struct Deleted {
+    slot: Slot,
+    id: u64,
+    name: Box<str>,
+    creator: u32,
+    created_ms: u64,
+    values: Values,
+    /// What had been retired under its name before.
+    before: Option<Retired>,
 }
 
 /// Everything that survives a restart.
@@ -74,11 +81,11 @@ pub struct State {
     pub sinks: Vec<SinkState>,
     /// The number the next counter gets.
     pub(super) next_counter: u64,
-    /// Slots whose counters gained in the open window.
+    /// Slots whose counters gained in the open window, or were made again after they had been retired.
     pub(super) changed: Vec<Slot>,
     /// Slots emptied in the open window; free for others when it closes, so that none is in `changed` twice.
     emptied: Vec<Slot>,
-    pub(super) retired: BTreeMap<Arc<str>, Retired>,
+    pub(super) retired: AllRetired,
     /// Windows some sink has not acknowledged, oldest first.
     pub(super) closed: VecDeque<Arc<Report>>,
     counters_of: HashMap<u32, u32>,
@@ -97,7 +104,7 @@ impl State {
             next_counter: 1,
             changed: Vec::new(),
             emptied: Vec::new(),
-            retired: BTreeMap::new(),
+            retired: AllRetired::default(),
             closed: VecDeque::new(),
             counters_of: HashMap::new(),
         }
@@ -121,15 +128,19 @@ impl State {
     /// Creates a counter with a total of 0; `None` if there is one of this name, no room, or no number left.
     pub fn define(&mut self, name: &str, creator: u32, created_ms: u64) -> Option<(Slot, Undo)> {
         self.next_counter.checked_add(1)?;
-        let definition =
-            Definition { id: self.next_counter, name: name.into(), creator, created_ms };
+        let definition = Definition { id: self.next_counter, name, creator, created_ms };
         let values = Values { last_seen_ms: created_ms, ..Values::default() };
         let slot = self.insert(definition, values)?;
         Some((slot, Undo::Defined(slot)))
     }
 
     /// Puts in a counter as it is.
-    pub(super) fn insert(&mut self, definition: Definition, values: Values) -> Option<Slot> {
+    pub(super) fn insert(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
+        let mut values = values;
+        if self.retired.get(definition.name).is_some() {
+            // What was retired is reported with the total of what was made again.
+            (values.base, values.window) = (values.total, self.open.number);
+        }
         let (id, creator) = (definition.id, definition.creator);
         let slot = self.table.insert(definition, values)?;
         self.next_counter = self.next_counter.max(id.saturating_add(1));
@@ -143,7 +154,7 @@ impl State {
 
     /// Sets a counter's total, seen at this moment.
     pub fn set_total(&mut self, slot: Slot, total: u64, wall_ms: u64) -> Option<Undo> {
-        let (_, &was) = self.table.get(slot)?;
+        let (_, was) = self.table.get(slot)?;
         let mut values = Values { total, last_seen_ms: wall_ms, ..was };
         let first = was.window != self.open.number && total != was.total;
         if first {
@@ -157,18 +168,21 @@ impl State {
 
     /// Forgets a counter; what it gained in the open window is still reported.
     pub fn delete(&mut self, slot: Slot) -> Option<Undo> {
-        let (definition, values) = self.table.remove(slot)?;
-        self.emptied.push(slot);
-        self.disown(definition.creator);
-        let name = Arc::clone(&definition.name);
-        let before = self.retired.get(&name).copied();
+        let (definition, values) = self.table.get(slot)?;
+        let Definition { id, name, creator, created_ms } = definition;
+        let before = self.retired.get(name);
         let earlier = before.map_or(0, |retired| retired.count);
         // Only a name deleted and made again near the end of u64 could get past it.
         let count = values.count(self.open.number).saturating_add(earlier);
         if count > 0 {
             self.retired.insert(name, Retired { count, total: values.total });
         }
-        Some(Undo::Deleted(slot, definition, values, before))
+        let name = name.into();
+        let deleted = Deleted { slot, id, name, creator, created_ms, values, before };
+        self.table.remove(slot)?;
+        self.emptied.push(slot);
+        self.disown(creator);
+        Some(Undo::Deleted(Box::new(deleted)))
     }
 
     /// Remembers an answered id.
@@ -197,10 +211,14 @@ impl State {
     pub fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Defined(slot) => {
-                if let Some((definition, _)) = self.table.remove(slot) {
-                    self.next_counter = definition.id;
-                    self.disown(definition.creator);
+                if let Some((Definition { id, creator, .. }, values)) = self.table.get(slot) {
+                    self.table.remove(slot);
+                    self.next_counter = id;
+                    self.disown(creator);
                     self.table.release(slot);
+                    if values.window == self.open.number {
+                        self.changed.pop();
+                    }
                 }
             }
             Undo::Values(slot, values, first) => {
@@ -209,14 +227,15 @@ impl State {
                     self.changed.pop();
                 }
             }
-            Undo::Deleted(slot, definition, values, before) => {
+            Undo::Deleted(deleted) => {
+                let Deleted { slot, id, ref name, creator, created_ms, values, before } = *deleted;
                 match before {
-                    Some(before) => self.retired.insert(Arc::clone(&definition.name), before),
-                    None => self.retired.remove(&definition.name),
-                };
-                let owned = self.counters_of.entry(definition.creator).or_default();
+                    Some(before) => self.retired.insert(name, before),
+                    None => self.retired.remove(name),
+                }
+                let owned = self.counters_of.entry(creator).or_default();
                 *owned = owned.saturating_add(1);
-                self.table.restore(slot, definition, values);
+                self.table.restore(slot, Definition { id, name, creator, created_ms }, values);
                 self.emptied.pop();
             }
             Undo::Remembered => self.ids.take_back(),
@@ -224,14 +243,19 @@ impl State {
         }
     }
 
-    /// Closes the open window and opens the next where it ends. The report is kept while a sink is owed it.
+    /// Closes the open window and opens the next where it ends. The report is kept while a sink is owed it. Of
+    /// a large window only this moment is frozen; the counts are put together when the report is asked for them.
     pub fn close(&mut self, window: Window, with_idle: bool) -> Arc<Report> {
-        let report = Arc::new(Report { window, counts: self.counts(with_idle) });
-        self.changed.clear();
-        self.retired.clear();
-        for slot in self.emptied.drain(..) {
-            self.table.release(slot);
-        }
+        let closing = Closing {
+            number: self.open.number,
+            counters: self.table.columns().clone(),
+            changed: std::mem::take(&mut self.changed),
+            retired: std::mem::take(&mut self.retired).columns(),
+            with_idle,
+        };
+        let at_most = closing.counts_at_most();
+        let report = Arc::new(Report::later(window, at_most, move || closing.counts()));
+        self.table.release_all(&mut self.emptied);
         self.open = OpenWindow {
             number: window.number.saturating_add(1),
             start: window.end,
@@ -240,51 +264,31 @@ impl State {
         if !self.sinks.is_empty() {
             self.closed.push_back(Arc::clone(&report));
         }
+        // What is frozen grows as the counters count on: no more than two such windows are kept.
+        if let Some(earlier) = self.closed.iter().nth_back(2) {
+            earlier.counts();
+        }
         report
     }
 
-    /// What each name gained in the open window.
-    fn counts(&mut self, with_idle: bool) -> Vec<Count> {
-        let mut retired = std::mem::take(&mut self.retired);
-        let number = self.open.number;
-        let mut count = |definition: &Definition, values: &Values| {
-            let name = Arc::clone(&definition.name);
-            let before =
-                if retired.is_empty() { 0 } else { retired.remove(&name).map_or(0, |r| r.count) };
-            let count = values.count(number).saturating_add(before);
-            Count { name, count, total: values.total }
-        };
-        let mut counts: Vec<Count> = if with_idle {
-            self.table.columns().iter().map(|(_, d, v)| count(d, v)).collect()
-        } else {
-            let live = self.changed.iter().filter_map(|&slot| self.table.get(slot));
-            live.map(|(d, v)| count(d, v)).collect()
-        };
-        counts.extend(retired.into_iter().map(|(name, retired)| {
-            let made_again = self.table.find(&name).and_then(|slot| self.table.get(slot));
-            let total = made_again.map_or(retired.total, |(_, values)| values.total);
-            Count { name, count: retired.count, total }
-        }));
-        counts
+    /// A closed window whose counts are still to be put together.
+    pub fn unsettled(&self) -> Option<&Arc<Report>> {
+        self.closed.iter().find(|report| !report.is_settled())
     }
 
-    /// Makes the closed windows from `first` to `last` one.
+    /// Makes the closed windows from `first` to `last` one, whose counts are put together when it is asked for
+    /// them.
     pub fn merge(&mut self, first: u64, last: u64) {
         let inside =
             |report: &Arc<Report>| report.window.first >= first && report.window.number <= last;
         let Some(at) = self.closed.iter().position(inside) else { return };
-        let (mut merged, mut rest) = (None::<Report>, VecDeque::new());
-        for report in self.closed.drain(..) {
-            if inside(&report) {
-                merged = Some(match merged {
-                    Some(earlier) => earlier.merged_with(&report),
-                    None => Arc::unwrap_or_clone(report),
-                });
-            } else {
-                rest.push_back(report);
-            }
+        let (merged, mut rest): (VecDeque<_>, VecDeque<_>) =
+            self.closed.drain(..).partition(inside);
+        // Else what is to be done would pile up in a replay.
+        for report in &merged {
+            report.counts();
         }
-        if let Some(merged) = merged {
+        if let Some(merged) = Report::merged(merged.into()) {
             rest.insert(at, Arc::new(merged));
         }
         self.closed = rest;

@@ -93,10 +93,17 @@ fn described(state: &State) -> Vec<String> {
         })
         .collect();
     lines.sort();
-    lines.push(format!("{:?} {:?} {}", state.open, state.retired, state.next_counter));
+    let mut retired: Vec<_> = state
+        .retired
+        .columns()
+        .iter()
+        .map(|(_, definition, values)| format!("{} {:?}", definition.name, retired::of(values)))
+        .collect();
+    retired.sort();
+    lines.push(format!("{:?} {retired:?} {}", state.open, state.next_counter));
     lines.push(format!("{:?} {:?}", state.sinks, state.held));
     for report in state.closed() {
-        lines.push(format!("{:?} {:?}", report.window, report.sorted()));
+        lines.push(format!("{:?} {:?}", report.window, report.counts()));
     }
     lines.extend(state.ids.iter().map(|answered| format!("{answered:?}")));
     lines
@@ -283,8 +290,8 @@ proptest! {
                     live.close();
                     let report = live.state.closed().next_back().unwrap();
                     let counts: BTreeMap<String, u64> =
-                        report.counts.iter().map(|c| (c.name.to_string(), c.count)).collect();
-                    prop_assert_eq!(counts.len(), report.counts.len(), "one line a name");
+                        report.counts().iter().map(|c| (c.name.to_string(), c.count)).collect();
+                    prop_assert_eq!(counts.len(), report.counts().len(), "one line a name");
                     gained.retain(|_, count| *count > 0);
                     prop_assert_eq!(counts, std::mem::take(&mut gained));
                 }

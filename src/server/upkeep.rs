@@ -1,12 +1,15 @@
-//! Looking after the journal beside the turns: syncing it in the background, letting reports go that it
-//! covers, and folding it when it has grown long. What is written to it is not decided here.
+//! Looking after the journal and reports beside the turns: syncing it in the background, letting reports go that
+//! it covers, folding it when it has grown long, and having large reports put together. What is written and
+//! reported is not decided here.
 
 use std::io;
 
 use super::worker::News;
 use super::{Server, ServerError};
+use crate::format::summary;
 use crate::journal::{AppendError, CheckpointDone, Fsync};
 use crate::note::Level;
+use crate::report::Report;
 use crate::window::Moment;
 
 /// With `everysec`, what was written is synced this long after it at the latest, in nanoseconds.
@@ -102,6 +105,36 @@ impl Server {
         for (file, error) in &done.not_removed {
             let told = format!("cannot remove {file}, which is not needed any more: {error}");
             (self.notice)(Level::Warning, &told);
+        }
+    }
+
+    /// Has the counts of large reports put together, and tells of flushes whose are.
+    pub(super) fn settle_reports(&mut self) {
+        while let Some(report) = self.untold.pop_front_if(|report| report.is_settled()) {
+            self.tell_flushed(&report);
+        }
+        if self.settler.is_busy() {
+            return;
+        }
+        if let Some(report) = self.untold.front().cloned().or_else(|| self.core.unsettled()) {
+            self.settler.submit(move || {
+                report.counts();
+                News::Settled
+            });
+        }
+    }
+
+    /// Tells of all flushes that nobody was told of, however long that takes.
+    pub(super) fn tell_of_all_flushes(&mut self) {
+        for report in std::mem::take(&mut self.untold) {
+            self.tell_flushed(&report);
+        }
+    }
+
+    fn tell_flushed(&mut self, report: &Report) {
+        self.supervision.flushed(report);
+        if self.tell_flushes {
+            (self.notice)(Level::Info, &summary::flushed(report));
         }
     }
 

@@ -2,6 +2,7 @@
 //! What depends on the operating system is here; nothing here decides anything about counters.
 
 pub mod activation;
+pub mod allocator;
 pub mod child;
 pub mod clock;
 pub mod connect;

@@ -45,7 +45,7 @@ pub enum Action {
     Reply(Peer, Reply),
     /// Tell the operator.
     Note(Note),
-    /// A window was closed.
+    /// A window was closed. Its counts may still have to be put together.
     Flushed(Arc<Report>),
 }
 
@@ -127,6 +127,11 @@ impl Core {
     /// When the open window was opened: at the last flush, also if that had nothing to report.
     pub fn window_start(&self) -> Moment {
         self.state.open.start
+    }
+
+    /// A closed window whose counts are still to be put together, on any thread but the loop's.
+    pub fn unsettled(&self) -> Option<Arc<Report>> {
+        self.state.unsettled().cloned()
     }
 
     /// Asks for a flush at the next advance, due or not.
@@ -240,10 +245,11 @@ impl Core {
     /// Past the bound, the two oldest neighbours become one that no sink has been handed either of, and
     /// that every sink has or has not both of.
     fn plan_merge(&mut self) {
-        let counts = self.state.closed().map(|report| report.counts.len());
+        let counts = self.state.closed().map(|report| report.counts_at_most());
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
             || counts.fold(0_usize, usize::saturating_add) > COUNTS_OWED_MAX;
-        if !over {
+        // How many counts there are is not known before; the loop comes back once they are settled.
+        if !over || self.state.unsettled().is_some() {
             return;
         }
         let mut handed = Vec::new();

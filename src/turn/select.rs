@@ -69,7 +69,7 @@ impl Core {
     fn selected(&self, selection: &Selection) -> Vec<Slot> {
         let table = &self.state.table;
         let tagged = |slot: &Slot| {
-            let name = table.get(*slot).map(|(definition, _)| &definition.name);
+            let name = table.columns().name(*slot);
             name.is_some_and(|name| selection.tags.iter().all(|filter| filter.matches(name)))
         };
         let mut slots: Vec<Slot> = if selection.patterns.iter().all(Pattern::is_literal) {
@@ -77,7 +77,7 @@ impl Core {
             names.filter_map(|name| table.find(&name)).collect()
         } else {
             let matching = table.columns().iter().filter(|(_, definition, _)| {
-                selection.patterns.iter().any(|p| p.matches_exactly(&definition.name))
+                selection.patterns.iter().any(|p| p.matches_exactly(definition.name))
             });
             matching.map(|(slot, ..)| slot).collect()
         };

@@ -32,7 +32,7 @@ enum Which {
 }
 
 /// What one counter adds to a snapshot.
-type Found<'a> = (&'a Definition, &'a Values);
+type Found<'a> = (Definition<'a>, Values);
 
 impl Snapshot {
     pub(super) fn all(
@@ -74,7 +74,7 @@ impl Snapshot {
                 while self.next < end && left > 0 {
                     if let Some((definition, values)) = columns.get(self.next) {
                         left = left.saturating_sub(definition.name.len().saturating_mul(*steps));
-                        if selection.matches(&definition.name) {
+                        if selection.matches(definition.name) {
                             found.push((definition, values));
                         }
                     }
@@ -90,7 +90,7 @@ impl Snapshot {
         };
         for some in found.chunks(ROWS_MAX) {
             let rows = some.iter().map(|(definition, values)| Row {
-                name: Cow::Borrowed(&*definition.name),
+                name: Cow::Borrowed(definition.name),
                 total: values.total,
                 since_flush: values.count(self.window),
                 created_ms: definition.created_ms,

@@ -80,7 +80,7 @@ fn a_counter_deleted_and_made_again_is_one_line_and_starts_from_0() {
     assert_eq!(world.count(&[("b", 20)]).totals, [20]);
     world.core.flush_soon();
     let reports = prepared(&world.quiet(), 0).unwrap();
-    let b: Vec<_> = reports[0].counts.iter().filter(|count| &*count.name == "b").collect();
+    let b: Vec<_> = reports[0].counts().iter().filter(|count| count.name == "b").collect();
     assert_eq!((b.len(), b[0].count, b[0].total), (1, 34, 20));
 }
 
