@@ -13,15 +13,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use countd::counter::table::{Definition, Table, Values};
-use countd::format::snapshot::{json_row, plain_row};
+use countd::format::ReportFormat;
 use countd::frame;
 use countd::ids::RequestId;
-use countd::protocol::{ENTRIES_MAX, Entry, Request, Row};
+use countd::protocol::{ENTRIES_MAX, Entry, Request};
 use countd::record::block::write_block;
 use countd::record::state::State;
 use countd::record::{KIND_COUNTER, Record};
+use countd::report::{Count, Counts, Report};
 use countd::turn::{Core, Peer, Rules};
-use countd::window::Moment;
+use countd::window::{Moment, Window};
 
 use names::{Mix, draw, name};
 
@@ -58,7 +59,7 @@ const PIECES: [Piece; 9] = [
         run: turn_batch,
     },
     Piece { name: "a record goes into a block", each: BATCH, times: 10, run: append },
-    Piece { name: "a counter is printed, plain and json", each: 1, times: 5_000, run: print },
+    Piece { name: "a line of a report, logfmt", each: BATCH, times: 10, run: print },
 ];
 
 fn main() -> Result<()> {
@@ -176,7 +177,7 @@ fn count(times: u64) -> Result<()> {
     let names: Vec<String> = (0..COUNTERS).map(name).collect();
     let mut table = Table::default();
     for (id, name) in (1..).zip(&names) {
-        let definition = Definition { id, name: name.as_str().into(), creator: 0, created_ms: 0 };
+        let definition = Definition { id, name, creator: 0, created_ms: 0 };
         table.insert(definition, Values::default()).ok_or("a name twice")?;
     }
     let wanted = draw(Mix::Uniform, COUNTERS, 1 << 16, 1);
@@ -239,18 +240,21 @@ fn append(times: u64) -> Result<()> {
 }
 
 fn print(times: u64) -> Result<()> {
-    let row = Row {
-        name: "http.requests,method=GET,status=200".into(),
-        total: 123_456,
-        since_flush: 12,
-        created_ms: NOW.wall_ms,
-        last_seen_ms: NOW.wall_ms,
-    };
+    let mut names = batch();
+    names.sort_unstable();
+    names.dedup();
+    // As many as the piece is told to have: those that are drawn twice are made up for.
+    let more = (0..ENTRIES_MAX - names.len()).map(|n| format!("https.requests.{n:04}"));
+    names.extend(more);
+    let counts = names.iter().map(|name| Count { name, count: 12, total: 123_456 });
+    let counts = Counts::of_sorted(counts, 64 * ENTRIES_MAX);
+    let end = Moment { wall_ms: NOW.wall_ms + 5_000, boot_ns: NOW.boot_ns + 5_000_000_000 };
+    let window = Window { first: 1, number: 1, start: NOW, start_boot: 1, end, end_boot: 1 };
+    let report = Report::new(window, counts);
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();
-        plain_row(black_box(&row), false, &mut out);
-        json_row(black_box(&row), &mut out);
+        ReportFormat::Logfmt.render(black_box(&report), &mut out);
         black_box(&out);
     }
     Ok(())
