@@ -192,11 +192,16 @@ fn add_rows(what: &str, peers: &[Peer], table: &mut Table) {
 fn add_goals(what: &str, is_first: bool, peers: &[Peer], book: &mut Book) {
     let (Some(floor), Some(countd)) = (find(peers, PROTOTYPE), find(peers, COUNTD)) else { return };
     let what = format!("records over connections, {what}");
-    book.goal(format!("{what}: the floor"), Goal::AtLeast(0.8), countd.rate() / floor.rate(), " x");
+    book.goal(
+        format!("{what}: against the floor"),
+        Goal::AtLeast(0.8),
+        countd.rate() / floor.rate(),
+        " x",
+    );
     book.goal(format!("{what}: server CPU a million"), Goal::AtMost(0.2), countd.cpu(), " s");
     if let Some(redis) = find(peers, REDIS).filter(|_| is_first) {
         let ratio = countd.rate() / redis.rate();
-        book.goal(format!("{what}: redis"), Goal::AtLeast(5.0), ratio, " x");
+        book.goal(format!("{what}: against redis"), Goal::AtLeast(5.0), ratio, " x");
         book.headline(format!(
             "Over connections that stay open the daemon takes in {ratio:.1} times as many increments a second as \
              redis does pipelined `INCR`s, with 100,000 names, both with a journal that is synced every second."

@@ -29,6 +29,10 @@ pub(crate) fn facts(tools: &Tools) -> Result<Vec<String>> {
                 .to_owned(),
         ),
         tools.versions().join("; "),
+        format!(
+            "load when it began: {}; the nearer to 0, the more the times say",
+            std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("?"),
+        ),
     ];
     facts.extend(tools.missing.iter().map(|what| format!("left out: {what}")));
     Ok(facts)

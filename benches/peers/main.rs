@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for others")]
 #![expect(clippy::indexing_slicing, reason = "what a benchmark gets wrong may end it")]
 
+mod answers;
 mod connections;
 mod floor;
 mod idle;
@@ -37,7 +38,7 @@ struct Arguments {
     /// A fraction of the rounds, for a first look.
     #[arg(long)]
     quick: bool,
-    /// Write docs/BENCHMARKS.md, and its short form into README.md.
+    /// Write docs/BENCHMARKS.md, and its short form into README.md. Every peer has to be installed.
     #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
     /// Only these tables.
@@ -92,7 +93,7 @@ impl Bench<'_> {
             Part::Lines => lines::measure(self, book),
             Part::Connections => connections::measure(self, book),
             Part::Million => million::measure(self, book),
-            Part::Answers => million::answers(self, book),
+            Part::Answers => answers::measure(self, book),
             Part::Idle => idle::measure(self, book),
             Part::Size => machine::sizes(self, book),
         }
@@ -113,6 +114,9 @@ fn main() -> Result<()> {
     let mut told = std::io::stderr();
     writeln!(told, "building what is measured")?;
     let tools = Tools::find(folder.path())?;
+    if arguments.write && !tools.missing.is_empty() {
+        return Err(format!("not all is here to write of: {}", tools.missing.join("; ")).into());
+    }
     let (quick, lines) = (arguments.quick, arguments.lines);
     let bench = Bench { tools, folder: folder.path(), quick, lines };
     let mut book = Book::new(machine::facts(&bench.tools)?);

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::measure::{Samples, Spent, resident, timed, watched};
-use crate::processes::{countd, countd_command, output, redis};
+use crate::measure::{Samples, Spent, cpu_of, resident, timed, watched};
+use crate::processes::{Server, countd, countd_command, redis};
 use crate::report::{Book, Goal, Table, short, times};
 use crate::wire::{Loads, Wire};
 use crate::{Bench, Result};
@@ -13,7 +13,7 @@ const COUNTERS: u32 = 1_000_000;
 const HOW: &str = "The same million names in both, each counted once. Memory is what is resident (VmRSS). A dump is \
     `countd dump` or `redis-cli keys '*'` into a pipe that is read, from start to exit: countd's has names and totals, \
     sorted, redis' names alone. A start is from the spawn of the server to its first answer: after a clean stop (SIGTERM) \
-    and after `kill -9`.";
+    and after `kill -9`, each when countd has just counted all of them again.";
 
 pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     let (tools, folder) = (&bench.tools, bench.folder);
@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     let peer_memory = peer.as_ref().map(|(running, ..)| resident(running.pid())).transpose()?;
     let mut times_of: [[Samples; 2]; 3] = Default::default();
     let [dumps, clean, killed] = &mut times_of;
-    for _ in 0..bench.rounds(5) {
+    for _ in 0..bench.rounds(3) {
         dumps[0].add(read_all(&mut countd_command(tools.packaged(), &daemon.socket, "dump"))?);
         if let Some((running, _, cli)) = &peer {
             let mut keys = Command::new(cli);
@@ -74,6 +74,10 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     let what = ["dump into a pipe", "start after a clean stop", "start after kill -9"];
     for (what, [countd, redis]) in what.iter().zip(&times_of) {
         row(what, "s", countd.wall(), peer.as_ref().map(|_| redis.wall()));
+        if what.starts_with("start") {
+            let what = format!("{what}: CPU of the server");
+            row(&what, "s", countd.cpu(), peer.as_ref().map(|_| redis.cpu()));
+        }
     }
     book.tables.push(table);
     let [dumps, clean, killed] = &times_of;
@@ -87,14 +91,15 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     Ok(())
 }
 
-/// Starts a server again.
-fn start<T>(start: impl FnOnce() -> Result<T>) -> Result<(Spent, T)> {
+/// Starts a server again: until it answers, and what CPU time it has spent by then.
+fn start(start: impl FnOnce() -> Result<Server>) -> Result<(Spent, Server)> {
     let mut started = None;
     let wall = timed(|| {
         started = Some(start()?);
         Ok(())
     })?;
-    Ok((Spent { wall, cpu: wall }, started.ok_or("nothing was started")?))
+    let started = started.ok_or("nothing was started")?;
+    Ok((Spent { wall, cpu: cpu_of(started.pid())? }, started))
 }
 
 /// Runs a command and reads what it prints, until it ends.
@@ -116,15 +121,4 @@ fn read_all(command: &mut Command) -> Result<Spent> {
         }
         Ok(())
     })
-}
-
-/// How long answers take while something large goes on, as another benchmark says.
-pub(crate) fn answers(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
-    if bench.quick {
-        return Ok(());
-    }
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["bench", "--bench", "answers"]);
-    book.answers = output(&mut command)?;
-    Ok(())
 }

@@ -14,7 +14,8 @@ use crate::{Bench, Result};
 const HOW: &str = "From the spawn of a process to its exit, one after the other. countd and redis journal the increment \
     before they answer, and sync the journal every second. The clients in C and Rust are the least that a client \
     can be: they connect, write 32 bytes, read the reply and exit; a bare epoll server echoes. The empty process is the \
-    C client when it has nothing to do: the price of a process. CPU is that of the process and its children.";
+    C client when it has nothing to do: the price of a process. countd finds its daemon's socket in `COUNTD_SOCKET`, or in the option. CPU is that of the process and its \
+    children.";
 
 /// A program, and what it took.
 struct Runner {
@@ -70,11 +71,19 @@ fn countd_and_floor(tools: &Tools, servers: &Servers) -> Vec<Runner> {
         command.arg("jobs.done");
         command
     };
-    let (c, rust) = (tools.c_client.as_deref(), tools.rust_client.as_deref());
+    let with_option = |path: &Path| {
+        let mut command = Command::new(path);
+        command.env_clear().arg("incr").arg("--socket").arg(&servers.countd.socket);
+        command.arg("jobs.done");
+        command
+    };
+    let (c, musl, rust) =
+        (tools.c_client.as_deref(), tools.countd_musl.as_deref(), tools.rust_client.as_deref());
     let runners = [
         c.map(|path| Runner::new(EMPTY, Command::new(path))),
         c.map(|path| Runner::new(C_CLIENT, client(path))),
-        tools.countd_musl.as_deref().map(|path| Runner::new(COUNTD_MUSL, incr(path))),
+        musl.map(|path| Runner::new(COUNTD_MUSL, incr(path))),
+        musl.map(|path| Runner::new(WITH_OPTION, with_option(path))),
         rust.map(|path| Runner::new(RUST_CLIENT, client(path))),
         Some(Runner::new(COUNTD, incr(&tools.countd))),
     ];
@@ -122,6 +131,7 @@ fn peers(bench: &Bench<'_>, servers: &Servers) -> Result<Vec<Runner>> {
 const EMPTY: &str = "floor: empty process, C, musl";
 const C_CLIENT: &str = "floor: client in C, musl";
 const COUNTD_MUSL: &str = "**countd incr**, musl";
+const WITH_OPTION: &str = "**countd incr --socket**, musl";
 const RUST_CLIENT: &str = "floor: client in Rust, default build";
 const COUNTD: &str = "**countd incr**, default build";
 const REDIS: &str = "redis-cli INCR";

@@ -32,8 +32,7 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     if let Some(path) = &tools.c_client {
         runners.push((C_CLIENT, path, vec![text(&echo.socket)?]));
     }
-    let incr = vec!["incr", "--socket", text(&daemon.socket)?];
-    runners.push((COUNTD, tools.packaged(), incr));
+    runners.push((COUNTD, tools.packaged(), vec!["incr"]));
     if let Some((server, cli)) = &redis {
         runners.push((REDIS, cli, vec!["-s", text(&server.socket)?, "INCR"]));
     }
@@ -46,7 +45,7 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
             for ((_, program, arguments), samples) in runners.iter().zip(&mut samples) {
                 let mut command = Command::new(xargs);
                 command.args(["-n", "1", "-P", parallel]).arg(program).args(arguments);
-                command.env_remove("COUNTD_BEST_EFFORT").env_remove("COUNTD_SPOOL");
+                command.env_clear().env("COUNTD_SOCKET", &daemon.socket);
                 command.stdin(File::open(&lines)?).stdout(Stdio::null());
                 samples[at].add(run(&mut command)?);
             }

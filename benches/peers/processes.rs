@@ -113,10 +113,10 @@ pub(crate) fn countd(binary: &Path, folder: &Path, name: &str) -> Result<Server>
     })
 }
 
-/// A command of countd, whatever the environment says.
+/// A command of countd. It is told of its socket by the environment, and of nothing else.
 pub(crate) fn countd_command(binary: &Path, socket: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(binary);
-    command.env_clear().env("LANG", "C.UTF-8").arg(subcommand).arg("--socket").arg(socket);
+    command.env_clear().env("LANG", "C.UTF-8").env("COUNTD_SOCKET", socket).arg(subcommand);
     command
 }
 

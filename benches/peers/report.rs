@@ -109,7 +109,7 @@ impl Book {
             table.write(&mut out)?;
         }
         if !self.answers.is_empty() {
-            let how = "While a million counters are dumped or flushed, as `cargo bench --bench answers` prints it:";
+            let how = "While the daemon does something large with a million counters, as `cargo bench --bench answers` prints it:";
             writeln!(
                 out,
                 "\n## How long an increment waits\n\n{how}\n\n```text\n{}```",
