@@ -67,6 +67,12 @@ impl Definitions {
         self.chunks.get(index / CHUNK_LEN)?.get(index % CHUNK_LEN)
     }
 
+    /// The number of the counter at `index`, if there is one.
+    pub fn id(&self, index: usize) -> Option<u64> {
+        let fixed = self.chunks.get(index / CHUNK_LEN)?.fixed.get(index % CHUNK_LEN)?;
+        (fixed.name.length() > 0).then_some(fixed.id)
+    }
+
     /// The name at `index`, if there is one.
     pub fn name(&self, index: usize) -> Option<&str> {
         let chunk = self.chunks.get(index / CHUNK_LEN)?;

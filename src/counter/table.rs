@@ -57,6 +57,12 @@ impl Columns {
         self.values.get(usize::try_from(slot).ok()?).copied()
     }
 
+    /// The number of the counter in `slot`, and its total.
+    pub fn total(&self, slot: Slot) -> Option<(u64, u64)> {
+        let index = usize::try_from(slot).ok()?;
+        Some((self.definitions.id(index)?, self.values.get(index)?.total))
+    }
+
     /// The name of the counter in `slot`.
     pub fn name(&self, slot: Slot) -> Option<&str> {
         self.definitions.name(usize::try_from(slot).ok()?)
@@ -174,6 +180,11 @@ impl Table {
             self.len = self.len.saturating_add(1);
         }
         Ok(())
+    }
+
+    /// The values in `slot`, to be changed.
+    pub fn values_mut(&mut self, slot: Slot) -> Option<&mut Values> {
+        self.columns.values.get_mut(usize::try_from(slot).ok()?)
     }
 
     /// Replaces the values in `slot`; returns what they were.

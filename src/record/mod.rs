@@ -223,6 +223,17 @@ impl Record<'_> {
     }
 }
 
+/// The number of [`Record::Total`] among the kinds.
+const TOTAL: u32 = 1;
+
+/// Appends the bytes of [`Record::Total`]: most of what a journal has, so without a look at the other kinds.
+///
+/// # Errors
+/// As [`Record::encode`].
+pub fn encode_total(id: u64, total: u64, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    codec::encode(&(TOTAL, id, total), out)
+}
+
 /// Why the next record of a payload cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordError {

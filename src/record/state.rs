@@ -64,6 +64,15 @@ pub struct Deleted {
     before: Option<Retired>,
 }
 
+/// What an addition did.
+#[derive(Debug)]
+pub enum Added {
+    /// The counter has this total now. How to take it back, unless the counter changed in this turn before.
+    Total(u64, Option<Undo>),
+    /// Nothing: its total, this one, would overflow.
+    Overflow(u64),
+}
+
 /// Everything that survives a restart.
 #[derive(Debug)]
 pub struct State {
@@ -83,6 +92,9 @@ pub struct State {
     pub(super) next_counter: u64,
     /// Slots whose counters gained in the open window, or were made again after they had been retired.
     pub(super) changed: Vec<Slot>,
+    /// In which turn the counter in a slot changed last.
+    marks: Vec<u32>,
+    mark: u32,
     /// Slots emptied in the open window; free for others when it closes, so that none is in `changed` twice.
     emptied: Vec<Slot>,
     pub(super) retired: AllRetired,
@@ -103,6 +115,8 @@ impl State {
             sinks: Vec::new(),
             next_counter: 1,
             changed: Vec::new(),
+            marks: Vec::new(),
+            mark: 1,
             emptied: Vec::new(),
             retired: AllRetired::default(),
             closed: VecDeque::new(),
@@ -172,6 +186,45 @@ impl State {
         if values.window == self.open.number {
             self.changed.push(slot);
         }
+    }
+
+    /// Lets the first addition to each counter say how to take it back, and with it those that follow.
+    pub fn begin_turn(&mut self) {
+        self.mark = self.mark.wrapping_add(1);
+        if self.mark == 0 {
+            self.marks.fill(0);
+            self.mark = 1;
+        }
+    }
+
+    /// Adds to a counter, seen at this moment; `None` if there is none in this slot. With `alone` it can be
+    /// taken back by itself, and what was added before in this turn stays.
+    pub fn add(&mut self, slot: Slot, amount: u64, wall_ms: u64, alone: bool) -> Option<Added> {
+        let number = self.open.number;
+        let values = self.table.values_mut(slot)?;
+        let was = *values;
+        let Some(total) = was.total.checked_add(amount) else {
+            return Some(Added::Overflow(was.total));
+        };
+        (values.total, values.last_seen_ms) = (total, wall_ms);
+        let first = was.window != number && amount > 0;
+        if first {
+            (values.base, values.window) = (was.total, number);
+            self.changed.push(slot);
+        }
+        let known = !self.mark(slot) && !first && !alone;
+        Some(Added::Total(total, (!known).then_some(Undo::Values(slot, was, first))))
+    }
+
+    /// Notes that the counter in this slot changes in this turn; whether it is the first time.
+    fn mark(&mut self, slot: Slot) -> bool {
+        let Ok(index) = usize::try_from(slot) else { return true };
+        if index >= self.marks.len() {
+            let slots = usize::try_from(self.table.columns().slots()).unwrap_or(index);
+            self.marks.resize(slots.max(index.saturating_add(1)), 0);
+        }
+        let Some(mark) = self.marks.get_mut(index) else { return true };
+        std::mem::replace(mark, self.mark) != self.mark
     }
 
     /// Sets a counter's total, seen at this moment.
@@ -245,6 +298,11 @@ impl State {
             }
             Undo::Values(slot, values, first) => {
                 self.table.set(slot, values);
+                // What comes after it is to be taken back by itself.
+                if let Some(mark) = usize::try_from(slot).ok().and_then(|at| self.marks.get_mut(at))
+                {
+                    *mark = 0;
+                }
                 if first {
                     self.changed.pop();
                 }

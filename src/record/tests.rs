@@ -413,3 +413,13 @@ fn only_the_open_window_is_closed() {
     }
     assert!(replayed(&[closed(1, 1), closed(1, 1)]).is_err());
 }
+
+proptest! {
+    #[test]
+    fn a_total_is_written_as_the_record_of_it(id: u64, total: u64) {
+        let (mut record, mut alone) = (Vec::new(), Vec::new());
+        Record::Total { id, total }.encode(&mut record).unwrap();
+        encode_total(id, total, &mut alone).unwrap();
+        prop_assert_eq!(record, alone);
+    }
+}

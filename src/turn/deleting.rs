@@ -132,6 +132,8 @@ impl Core {
     }
 
     pub(super) fn delete_slots(&mut self, slots: &[Slot]) {
+        // What a counter gained before it is deleted is reported: a replay has to know of it first.
+        self.write_totals();
         for &slot in slots {
             let Some((definition, _)) = self.state.table.get(slot) else { continue };
             let id = definition.id;

@@ -9,6 +9,7 @@ use crate::counter::name;
 use crate::counter::table::Slot;
 use crate::ids::{Answer, Answered, Known, RefusedEntry, RequestId};
 use crate::protocol::{Entry, Response};
+use crate::record::state::Added;
 use crate::record::{KIND_COUNTER, Record};
 
 /// Bytes of a refused entry's reason.
@@ -80,11 +81,13 @@ impl Core {
         let (undo_mark, record_mark) = (self.undo.len(), self.records.len());
         let mut answer = Answer::default();
         let mut applied = 0_u64;
+        // What one entry did may have to be taken back for the sake of the next.
+        let alone = addition.atomic && addition.entries.len() > 1;
         if addition.totals {
             answer.totals.reserve_exact(addition.entries.len());
         }
         for (at, entry) in addition.entries.iter().enumerate() {
-            match self.add(peer, entry) {
+            match self.add(peer, entry, alone) {
                 Ok(total) => {
                     applied = applied.saturating_add(1);
                     if addition.totals {
@@ -116,31 +119,25 @@ impl Core {
         Ok((answer, applied))
     }
 
-    /// Adds one entry; returns the new total.
-    fn add(&mut self, peer: Peer, entry: &Entry<'_>) -> Result<u64, Refused> {
+    /// Adds one entry; returns the new total. Its record is written at the end of the turn.
+    fn add(&mut self, peer: Peer, entry: &Entry<'_>, alone: bool) -> Result<u64, Refused> {
         // A declaration reports nothing: the window stays empty.
         if entry.amount > 0 && self.state.window_is_empty() {
             let start = self.state.open.start;
             self.write(&Record::Opened { start });
         }
-        let found = self.state.table.find(entry.name);
-        let slot = match found {
+        let slot = match self.state.table.find(entry.name) {
             Some(slot) => slot,
             None => self.define(peer, entry.name)?,
         };
-        let Some((definition, values)) = self.state.table.get(slot) else {
-            return Err(Refused::new(Reason::BadRequest, "no such counter"));
-        };
-        let Some(total) = values.total.checked_add(entry.amount) else {
-            let (name, total, amount) = (entry.name, values.total, entry.amount);
-            let message =
-                format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
-            return Err(Refused::new(Reason::Overflow, message));
-        };
-        let id = definition.id;
-        self.write(&Record::Total { id, total });
-        self.undo.extend(self.state.set_total(slot, total, self.now.wall_ms));
-        Ok(total)
+        match self.state.add(slot, entry.amount, self.now.wall_ms, alone) {
+            Some(Added::Total(total, undo)) => {
+                self.undo.extend(undo);
+                Ok(total)
+            }
+            Some(Added::Overflow(total)) => Err(overflow(entry, total)),
+            None => Err(Refused::new(Reason::BadRequest, "no such counter")),
+        }
     }
 
     fn define(&mut self, peer: Peer, name: &str) -> Result<Slot, Refused> {
@@ -176,6 +173,13 @@ impl Core {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn overflow(entry: &Entry<'_>, total: u64) -> Refused {
+    let (name, amount) = (entry.name, entry.amount);
+    let message = format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
+    Refused::new(Reason::Overflow, message)
 }
 
 /// The text, cut at a character to at most `bytes`.

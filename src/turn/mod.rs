@@ -34,9 +34,9 @@ use std::time::Duration;
 use crate::counter::pattern::Selection;
 use crate::note::Note;
 use crate::protocol::{ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
-use crate::record::Record;
 use crate::record::image::Image;
 use crate::record::state::{State, Undo};
+use crate::record::{Record, encode_total};
 use crate::window::{BootId, Moment, Schedule};
 
 use deleting::Deletion;
@@ -115,6 +115,8 @@ pub struct Core {
     now: Moment,
     records: Vec<u8>,
     undo: Vec<Undo>,
+    /// How many changes of this turn, from the first, have their totals in the records.
+    totals_written: usize,
     pending: Vec<(Peer, Pending)>,
     /// Where the ids of this turn begin: what was answered before holds whatever becomes of the turn.
     ids_before: u64,
@@ -167,6 +169,7 @@ impl Core {
             now,
             records: Vec::new(),
             undo: Vec::new(),
+            totals_written: 0,
             pending: Vec::new(),
             ids_before: 0,
             snapshots_free: SNAPSHOTS_MAX,
@@ -201,8 +204,7 @@ impl Core {
     ) -> &[u8] {
         self.now = now;
         self.snapshots_free = snapshots_free.saturating_sub(self.deletions.len());
-        self.records.clear();
-        self.undo.clear();
+        self.begin_changes();
         self.state.ids.expire(now.boot_ns);
         self.ids_before = self.state.ids.end();
         self.close_empty();
@@ -224,6 +226,7 @@ impl Core {
                 }
             }
         }
+        self.write_totals();
         &self.records
     }
 
@@ -409,6 +412,29 @@ impl Core {
     fn refuse(&mut self, refused: Refused) -> Response<'static> {
         self.refusals.count(refused.reason);
         Response::error(refused.reason.code(), refused.message)
+    }
+
+    /// Begins what one append decides on.
+    fn begin_changes(&mut self) {
+        self.records.clear();
+        self.undo.clear();
+        self.totals_written = 0;
+        self.state.begin_turn();
+    }
+
+    /// Adds the totals of what changed: of each counter one, however often it was added to.
+    fn write_totals(&mut self) {
+        for change in self.undo.iter().skip(self.totals_written) {
+            if let &Undo::Values(slot, ..) = change
+                && let Some((id, total)) = self.state.table.columns().total(slot)
+            {
+                let written = encode_total(id, total, &mut self.records);
+                debug_assert!(written.is_ok(), "a total can be written");
+            }
+        }
+        self.totals_written = self.undo.len();
+        // What is added after this is to be written, too.
+        self.state.begin_turn();
     }
 
     /// Adds a record to what this step or advance will append.

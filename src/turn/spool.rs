@@ -55,8 +55,7 @@ impl Core {
         all: bool,
     ) -> &[u8] {
         self.now = now;
-        self.records.clear();
-        self.undo.clear();
+        self.begin_changes();
         self.close_empty();
         let (mut counting, mut there) = (Counting::default(), BTreeSet::new());
         for spooled in files {
@@ -74,6 +73,7 @@ impl Core {
             };
             counting.outcomes.push(outcome);
         }
+        self.write_totals();
         if all {
             counting.released = self.state.held.difference(&there).copied().collect();
             for &session in &counting.released {
