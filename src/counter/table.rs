@@ -2,7 +2,7 @@
 //! Every change hands back what it replaced, so that a turn can be undone. It checks no limits and
 //! writes nothing; its owner does.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -115,11 +115,12 @@ impl Table {
         &self.columns
     }
 
-    /// Where the counter of this canonical name lives.
-    pub fn find(&self, name: &str) -> Option<Slot> {
-        let hash = self.hasher.hash_one(name);
+    /// Where the counter of this canonical name lives; bytes that are no text are no name.
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<Slot> {
+        let name = name.as_ref();
+        let hash = hash_of(&self.hasher, name);
         let part = self.by_name.get(part_of(hash))?;
-        part.find(hash, |&slot| name_in(&self.columns, slot) == name).copied()
+        part.find(hash, |&slot| same(name_in(&self.columns, slot).as_bytes(), name)).copied()
     }
 
     /// The counter in `slot`.
@@ -129,7 +130,7 @@ impl Table {
 
     /// Puts a counter with its values into a free slot. `None` when the name is taken or no slot is left.
     pub fn insert(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
-        let hash = self.hasher.hash_one(definition.name);
+        let hash = hash_of(&self.hasher, definition.name.as_bytes());
         let part = self.by_name.get(part_of(hash))?;
         if part.find(hash, |&slot| name_in(&self.columns, slot) == definition.name).is_some() {
             return None;
@@ -167,16 +168,18 @@ impl Table {
         self.len = 0;
         for part in &mut self.by_name {
             part.clear();
-            part.reserve(each, |&slot| hasher.hash_one(name_in(columns, slot)));
+            part.reserve(each, |&slot| hash_of(hasher, name_in(columns, slot).as_bytes()));
         }
         for slot in 0..columns.slots() {
             let Some(name) = columns.name(slot) else { continue };
-            let hash = hasher.hash_one(name);
+            let hash = hash_of(hasher, name.as_bytes());
             let Some(part) = self.by_name.get_mut(part_of(hash)) else { continue };
             if part.find(hash, |&other| name_in(columns, other) == name).is_some() {
                 return Err(name.to_owned());
             }
-            part.insert_unique(hash, slot, |&slot| hasher.hash_one(name_in(columns, slot)));
+            part.insert_unique(hash, slot, |&slot| {
+                hash_of(hasher, name_in(columns, slot).as_bytes())
+            });
             self.len = self.len.saturating_add(1);
         }
         Ok(())
@@ -198,7 +201,7 @@ impl Table {
     pub fn remove(&mut self, slot: Slot) -> Option<()> {
         let index = usize::try_from(slot).ok()?;
         let definition = self.columns.definitions.get(index)?;
-        let hash = self.hasher.hash_one(definition.name);
+        let hash = hash_of(&self.hasher, definition.name.as_bytes());
         let part = self.by_name.get_mut(part_of(hash))?;
         if let Ok(entry) = part.find_entry(hash, |&other| other == slot) {
             entry.remove();
@@ -215,7 +218,7 @@ impl Table {
         definition: Definition<'_>,
         values: Values,
     ) -> Option<()> {
-        self.put(slot, self.hasher.hash_one(definition.name), definition, values)
+        self.put(slot, hash_of(&self.hasher, definition.name.as_bytes()), definition, values)
     }
 
     fn put(
@@ -230,7 +233,7 @@ impl Table {
         *self.columns.values.get_mut(index)? = values;
         let (columns, hasher) = (&self.columns, &self.hasher);
         let part = self.by_name.get_mut(part_of(hash))?;
-        part.insert_unique(hash, slot, |&slot| hasher.hash_one(name_in(columns, slot)));
+        part.insert_unique(hash, slot, |&slot| hash_of(hasher, name_in(columns, slot).as_bytes()));
         self.len = self.len.saturating_add(1);
         Some(())
     }
@@ -250,6 +253,22 @@ impl Table {
 fn part_of(hash: u64) -> usize {
     let [_, _, _, _, a, b, _, _] = hash.to_le_bytes();
     usize::from(u16::from_le_bytes([a, b])).wrapping_mul(PARTS) >> 16
+}
+
+fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(name);
+    hasher.finish()
+}
+
+/// Whether two names are the same, for short ones: musl compares byte by byte.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((ones, one_end), (others, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let differ =
+        |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) != u64::from_le_bytes(*other);
+    one.len() == other.len()
+        && !ones.iter().zip(others).any(differ)
+        && one_end.iter().zip(other_end).all(|(one, other)| one == other)
 }
 
 fn name_in(columns: &Columns, slot: Slot) -> &str {

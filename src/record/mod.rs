@@ -224,14 +224,13 @@ impl Record<'_> {
 }
 
 /// The number of [`Record::Total`] among the kinds.
-const TOTAL: u32 = 1;
+const TOTAL: u64 = 1;
 
 /// Appends the bytes of [`Record::Total`]: most of what a journal has, so without a look at the other kinds.
-///
-/// # Errors
-/// As [`Record::encode`].
-pub fn encode_total(id: u64, total: u64, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    codec::encode(&(TOTAL, id, total), out)
+pub fn encode_total(id: u64, total: u64, out: &mut Vec<u8>) {
+    codec::put_number(TOTAL, out);
+    codec::put_number(id, out);
+    codec::put_number(total, out);
 }
 
 /// Why the next record of a payload cannot be had.

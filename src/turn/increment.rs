@@ -7,8 +7,8 @@ use super::refusal::{Reason, Refused};
 use super::{Core, Peer, Pending, Reply};
 use crate::counter::name;
 use crate::counter::table::Slot;
-use crate::ids::{Answer, Answered, Known, RefusedEntry, RequestId};
-use crate::protocol::{Entry, Response};
+use crate::ids::{Answer, Answered, Known, RefusedEntry};
+use crate::protocol::{Addition, Response};
 use crate::record::state::Added;
 use crate::record::{KIND_COUNTER, Record};
 
@@ -21,21 +21,14 @@ const REASONS_MAX: usize = 16;
 /// What an increment is told whose append failed, before the reason.
 const NOT_COUNTED: &str = "not counted";
 
-/// What an increment request asks for.
-pub(super) struct Addition<'a> {
-    pub(super) atomic: bool,
-    pub(super) totals: bool,
-    pub(super) entries: Vec<Entry<'a>>,
-}
-
 impl Core {
     pub(super) fn increment(
         &mut self,
         peer: Peer,
-        id: RequestId,
-        digest: u32,
         addition: &Addition<'_>,
+        digest: u32,
     ) -> Result<Pending, Refused> {
+        let id = addition.id;
         match self.state.ids.look_up(&id, digest, self.now.boot_ns) {
             Known::New => {}
             Known::Again { answer, position } => {
@@ -82,12 +75,12 @@ impl Core {
         let mut answer = Answer::default();
         let mut applied = 0_u64;
         // What one entry did may have to be taken back for the sake of the next.
-        let alone = addition.atomic && addition.entries.len() > 1;
+        let alone = addition.atomic && addition.len() > 1;
         if addition.totals {
-            answer.totals.reserve_exact(addition.entries.len());
+            answer.totals.reserve_exact(addition.len());
         }
-        for (at, entry) in addition.entries.iter().enumerate() {
-            match self.add(peer, entry, alone) {
+        for (at, (name, amount)) in addition.entries().enumerate() {
+            match self.add(peer, name, amount, alone) {
                 Ok(total) => {
                     applied = applied.saturating_add(1);
                     if addition.totals {
@@ -120,22 +113,22 @@ impl Core {
     }
 
     /// Adds one entry; returns the new total. Its record is written at the end of the turn.
-    fn add(&mut self, peer: Peer, entry: &Entry<'_>, alone: bool) -> Result<u64, Refused> {
+    fn add(&mut self, peer: Peer, name: &[u8], amount: u64, alone: bool) -> Result<u64, Refused> {
         // A declaration reports nothing: the window stays empty.
-        if entry.amount > 0 && self.state.window_is_empty() {
+        if amount > 0 && self.state.window_is_empty() {
             let start = self.state.open.start;
             self.write(&Record::Opened { start });
         }
-        let slot = match self.state.table.find(entry.name) {
+        let slot = match self.state.table.find(name) {
             Some(slot) => slot,
-            None => self.define(peer, entry.name)?,
+            None => self.define(peer, &String::from_utf8_lossy(name))?,
         };
-        match self.state.add(slot, entry.amount, self.now.wall_ms, alone) {
+        match self.state.add(slot, amount, self.now.wall_ms, alone) {
             Some(Added::Total(total, undo)) => {
                 self.undo.extend(undo);
                 Ok(total)
             }
-            Some(Added::Overflow(total)) => Err(overflow(entry, total)),
+            Some(Added::Overflow(total)) => Err(overflow(name, total, amount)),
             None => Err(Refused::new(Reason::BadRequest, "no such counter")),
         }
     }
@@ -176,8 +169,8 @@ impl Core {
 }
 
 #[cold]
-fn overflow(entry: &Entry<'_>, total: u64) -> Refused {
-    let (name, amount) = (entry.name, entry.amount);
+fn overflow(name: &[u8], total: u64, amount: u64) -> Refused {
+    let name = String::from_utf8_lossy(name);
     let message = format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
     Refused::new(Reason::Overflow, message)
 }

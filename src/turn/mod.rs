@@ -31,9 +31,10 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::codec::Malformed;
 use crate::counter::pattern::Selection;
 use crate::note::Note;
-use crate::protocol::{ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
+use crate::protocol::{Addition, ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
 use crate::record::image::Image;
 use crate::record::state::{State, Undo};
 use crate::record::{Record, encode_total};
@@ -210,11 +211,7 @@ impl Core {
         self.close_empty();
         self.go_on_deleting();
         for (peer, payload) in requests {
-            let pending = match Request::from_payload(payload) {
-                Ok(request) => self.request(peer, request, payload),
-                Err(error) => Err(Refused::new(Reason::BadRequest, error.to_string())),
-            };
-            match pending {
+            match self.request(peer, payload) {
                 Ok(Some(pending)) => self.pending.push((peer, pending)),
                 Ok(None) => {}
                 Err(refused) => {
@@ -309,20 +306,19 @@ impl Core {
         (problems, facts)
     }
 
-    fn request(
-        &mut self,
-        peer: Peer,
-        request: Request<'_>,
-        payload: &[u8],
-    ) -> Result<Option<Pending>, Refused> {
+    fn request(&mut self, peer: Peer, payload: &[u8]) -> Result<Option<Pending>, Refused> {
         if let Some((what, _)) = self.behind(peer) {
             let what = format!("{what} has not been answered yet on this connection");
             return Err(Refused::new(Reason::BadRequest, what));
         }
-        Ok(Some(match request {
-            Request::Incr { id, atomic, totals, entries } => {
-                let digest = crc32fast::hash(payload);
-                self.increment(peer, id, digest, &increment::Addition { atomic, totals, entries })?
+        if let Some(addition) = Addition::from_payload(payload) {
+            return self.increment(peer, &addition, crc32fast::hash(payload)).map(Some);
+        }
+        let malformed = |error: Malformed| Refused::new(Reason::BadRequest, error.to_string());
+        Ok(Some(match Request::from_payload(payload).map_err(malformed)? {
+            Request::Incr { .. } => {
+                debug_assert!(false, "each increment request is an addition");
+                return Err(Refused::new(Reason::BadRequest, "it cannot be read"));
             }
             Request::Get { name } => Pending::Get(name.to_owned()),
             Request::Dump { wanted } => Pending::Dump(selection(&wanted)?),
@@ -428,8 +424,7 @@ impl Core {
             if let &Undo::Values(slot, ..) = change
                 && let Some((id, total)) = self.state.table.columns().total(slot)
             {
-                let written = encode_total(id, total, &mut self.records);
-                debug_assert!(written.is_ok(), "a total can be written");
+                encode_total(id, total, &mut self.records);
             }
         }
         self.totals_written = self.undo.len();

@@ -84,7 +84,7 @@ impl Core {
         };
         let names = selection.patterns.iter().filter_map(|p| name::canonical(p.as_str()).ok());
         let mut slots: Vec<Slot> =
-            names.filter_map(|name| table.find(&name)).filter(tagged).collect();
+            names.filter_map(|name| table.find(&*name)).filter(tagged).collect();
         slots.sort_unstable();
         slots.dedup();
         slots

@@ -4,10 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::increment::Addition;
 use super::refusal::{Reason, Refused};
 use super::{Core, Peer};
-use crate::protocol::Request;
+use crate::protocol::Addition;
 use crate::record::Record;
 use crate::window::Moment;
 
@@ -118,12 +117,13 @@ impl Core {
         if self.state.held.len() >= HELD_MAX {
             return Ok(None);
         }
-        let bad = |what: String| Refused::new(Reason::BadRequest, what);
-        let request = Request::from_payload(payload).map_err(|error| bad(error.to_string()))?;
-        let Request::Incr { atomic: true, entries, .. } = request else {
-            return Err(bad("it is no increment that is done as a whole or not at all".into()));
+        let addition = Addition::from_payload(payload).filter(|addition| addition.atomic);
+        let Some(mut addition) = addition else {
+            let what = "it is no increment that is done as a whole or not at all";
+            return Err(Refused::new(Reason::BadRequest, what));
         };
-        let addition = Addition { atomic: true, totals: false, entries };
+        // Nobody is there to be told.
+        addition.totals = false;
         let (_, increments) = self.apply(Peer { connection: 0, uid }, &addition)?;
         self.write(&Record::Held { session });
         let undo = self.state.hold(session);
