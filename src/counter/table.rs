@@ -15,6 +15,9 @@ use super::definitions::Definitions;
 /// so many, a million counters just fit into parts of 4,096.
 const PARTS: usize = 300;
 
+/// How many names are looked for at once.
+pub const SOME: usize = 16;
+
 /// Where a counter lives in the table, until it is deleted.
 pub type Slot = u32;
 
@@ -121,6 +124,26 @@ impl Table {
         let hash = hash_of(&self.hasher, name);
         let part = self.by_name.get(part_of(hash))?;
         part.find(hash, |&slot| same(name_in(&self.columns, slot).as_bytes(), name)).copied()
+    }
+
+    /// Where the counters of these names live, [`SOME`] at most, as [`Table::find`] says of each. What is looked at for one hangs
+    /// on what was looked at before, and most of it is far away: so each step is taken for all of them before the
+    /// next, and the waits overlap.
+    pub fn find_some<'a>(
+        &self,
+        names: impl Iterator<Item = &'a [u8]> + Clone,
+        found: &mut [Option<Slot>; SOME],
+    ) {
+        for (first, name) in found.iter_mut().zip(names.clone()) {
+            let hash = hash_of(&self.hasher, name);
+            // As a rule the first whose hash is alike is the one.
+            *first =
+                self.by_name.get(part_of(hash)).and_then(|part| part.find(hash, |_| true)).copied();
+        }
+        for (found, name) in found.iter_mut().zip(names) {
+            let is_it = |slot: &Slot| same(name_in(&self.columns, *slot).as_bytes(), name);
+            *found = found.filter(is_it).or_else(|| self.find(name));
+        }
     }
 
     /// The counter in `slot`.

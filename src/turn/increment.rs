@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::refusal::{Reason, Refused};
 use super::{Core, Peer, Pending, Reply};
 use crate::counter::name;
-use crate::counter::table::Slot;
+use crate::counter::table::{SOME, Slot};
 use crate::ids::{Answer, Answered, Known, RefusedEntry};
 use crate::protocol::{Addition, Response};
 use crate::record::state::Added;
@@ -79,47 +79,68 @@ impl Core {
         if addition.totals {
             answer.totals.reserve_exact(addition.len());
         }
-        for (at, (name, amount)) in addition.entries().enumerate() {
-            match self.add(peer, name, amount, alone) {
-                Ok(total) => {
-                    applied = applied.saturating_add(1);
-                    if addition.totals {
-                        answer.totals.push(total);
-                    }
-                }
-                Err(refused) if addition.atomic => {
-                    while self.undo.len() > undo_mark {
-                        if let Some(undo) = self.undo.pop() {
-                            self.state.undo(undo);
+        let mut entries = addition.entries();
+        let (mut some, mut found, mut at) =
+            (Vec::with_capacity(SOME.min(addition.len())), [None; SOME], 0_u32);
+        loop {
+            some.clear();
+            some.extend(entries.by_ref().take(SOME));
+            if some.is_empty() {
+                return Ok((answer, applied));
+            }
+            self.state.table.find_some(some.iter().map(|(name, _)| *name), &mut found);
+            for (&(name, amount), slot) in some.iter().zip(found) {
+                match self.add(peer, slot, name, amount, alone) {
+                    Ok(total) => {
+                        applied = applied.saturating_add(1);
+                        if addition.totals {
+                            answer.totals.push(total);
                         }
                     }
-                    self.records.truncate(record_mark);
-                    return Err(refused);
+                    Err(refused) if addition.atomic => {
+                        self.take_back(undo_mark);
+                        self.records.truncate(record_mark);
+                        return Err(refused);
+                    }
+                    Err(refused) => self.refuse_entry(at, refused, &mut answer),
                 }
-                Err(refused) => {
-                    self.refusals.count(refused.reason);
-                    let entry = u32::try_from(at).unwrap_or(u32::MAX);
-                    let explained = answer.refused.len() < REASONS_MAX;
-                    let reason = if explained {
-                        cut(refused.message, REASON_BYTES_MAX)
-                    } else {
-                        String::new()
-                    };
-                    answer.refused.push(RefusedEntry { entry, reason });
-                }
+                at = at.saturating_add(1);
             }
         }
-        Ok((answer, applied))
     }
 
-    /// Adds one entry; returns the new total. Its record is written at the end of the turn.
-    fn add(&mut self, peer: Peer, name: &[u8], amount: u64, alone: bool) -> Result<u64, Refused> {
+    /// Takes back the changes of this turn from the one at `mark` on.
+    fn take_back(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            if let Some(undo) = self.undo.pop() {
+                self.state.undo(undo);
+            }
+        }
+    }
+
+    fn refuse_entry(&mut self, entry: u32, refused: Refused, answer: &mut Answer) {
+        self.refusals.count(refused.reason);
+        let explained = answer.refused.len() < REASONS_MAX;
+        let reason = if explained { cut(refused.message, REASON_BYTES_MAX) } else { String::new() };
+        answer.refused.push(RefusedEntry { entry, reason });
+    }
+
+    /// Adds to a counter, in `slot` if it was there before this request; returns the new total. Its record is
+    /// written at the end of the turn.
+    fn add(
+        &mut self,
+        peer: Peer,
+        slot: Option<Slot>,
+        name: &[u8],
+        amount: u64,
+        alone: bool,
+    ) -> Result<u64, Refused> {
         // A declaration reports nothing: the window stays empty.
         if amount > 0 && self.state.window_is_empty() {
             let start = self.state.open.start;
             self.write(&Record::Opened { start });
         }
-        let slot = match self.state.table.find(name) {
+        let slot = match slot.or_else(|| self.state.table.find(name)) {
             Some(slot) => slot,
             None => self.define(peer, &String::from_utf8_lossy(name))?,
         };
