@@ -65,7 +65,7 @@ pub fn run(words: Vec<OsString>) -> u8 {
     }
     // What needs no parser writes little, and all at once.
     match incr::plain::read(&words) {
-        Some(args) => perform(None, &mut Output::stdout(), &mut err, |invocation| {
+        Some((socket, args)) => perform(socket, &mut Output::stdout(), &mut err, |invocation| {
             incr::run(&args, invocation)
         }),
         None => {

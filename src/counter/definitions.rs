@@ -31,20 +31,33 @@ pub struct Definitions {
     len: usize,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Chunk {
-    fixed: Vec<Fixed>,
     text: String,
     /// Bytes of text that are no name any more.
     dead: usize,
+    /// Where names stand, apart from what is not looked at to find one.
+    names: [Place; CHUNK_LEN],
+    creators: [u32; CHUNK_LEN],
+    fixed: [Fixed; CHUNK_LEN],
+}
+
+impl Default for Chunk {
+    fn default() -> Chunk {
+        Chunk {
+            text: String::new(),
+            dead: 0,
+            names: [Place::default(); CHUNK_LEN],
+            creators: [0; CHUNK_LEN],
+            fixed: [Fixed::default(); CHUNK_LEN],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Fixed {
     id: u64,
     created_ms: u64,
-    creator: u32,
-    name: Place,
 }
 
 /// Where a name stands in the text of its chunk: first byte and length in one; a length of 0 is no counter.
@@ -69,34 +82,29 @@ impl Definitions {
 
     /// The number of the counter at `index`, if there is one.
     pub fn id(&self, index: usize) -> Option<u64> {
-        let fixed = self.chunks.get(index / CHUNK_LEN)?.fixed.get(index % CHUNK_LEN)?;
-        (fixed.name.length() > 0).then_some(fixed.id)
+        let (chunk, at) = (self.chunks.get(index / CHUNK_LEN)?, index % CHUNK_LEN);
+        let id = chunk.fixed.get(at)?.id;
+        chunk.names.get(at).filter(|name| name.length() > 0).map(|_| id)
     }
 
     /// The name at `index`, if there is one.
     pub fn name(&self, index: usize) -> Option<&str> {
         let chunk = self.chunks.get(index / CHUNK_LEN)?;
-        chunk.fixed.get(index % CHUNK_LEN)?.name.in_text(&chunk.text)
+        chunk.names.get(index % CHUNK_LEN)?.in_text(&chunk.text)
     }
 
     /// Adds room for one at the end.
     pub fn push_missing(&mut self) {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.fixed.len() < CHUNK_LEN => {
-                Arc::make_mut(chunk).fixed.push(Fixed::default());
-            }
-            _ => {
-                let mut fixed = Vec::with_capacity(CHUNK_LEN);
-                fixed.push(Fixed::default());
-                self.chunks.push(Arc::new(Chunk { fixed, ..Chunk::default() }));
-            }
+        if self.len.is_multiple_of(CHUNK_LEN) {
+            self.chunks.push(Arc::default());
         }
         self.len = self.len.saturating_add(1);
     }
 
     /// Puts one where there is room and none is; `None` where there is no room or the name is too long.
     pub fn put(&mut self, index: usize, definition: Definition<'_>) -> Option<()> {
-        let chunk = Arc::make_mut(self.chunks.get_mut(index / CHUNK_LEN)?);
+        let chunk = self.chunks.get_mut(index / CHUNK_LEN).filter(|_| index < self.len)?;
+        let chunk = Arc::make_mut(chunk);
         chunk.put(index % CHUNK_LEN, definition)
     }
 
@@ -110,9 +118,8 @@ impl Definitions {
 
 impl Chunk {
     fn get(&self, at: usize) -> Option<Definition<'_>> {
-        let fixed = self.fixed.get(at)?;
-        let name = fixed.name.in_text(&self.text)?;
-        let Fixed { id, created_ms, creator, .. } = *fixed;
+        let name = self.names.get(at)?.in_text(&self.text)?;
+        let (Fixed { id, created_ms }, creator) = (*self.fixed.get(at)?, *self.creators.get(at)?);
         Some(Definition { id, name, creator, created_ms })
     }
 
@@ -120,7 +127,9 @@ impl Chunk {
         self.make_room(definition.name.len());
         let name = Place::of(self.text.len(), definition.name.len())?;
         let Definition { id, created_ms, creator, .. } = definition;
-        *self.fixed.get_mut(at)? = Fixed { id, created_ms, creator, name };
+        *self.fixed.get_mut(at)? = Fixed { id, created_ms };
+        *self.creators.get_mut(at)? = creator;
+        *self.names.get_mut(at)? = name;
         self.text.push_str(definition.name);
         if at.saturating_add(1) == CHUNK_LEN {
             self.text.shrink_to_fit();
@@ -129,9 +138,9 @@ impl Chunk {
     }
 
     fn remove(&mut self, at: usize) {
-        let Some(fixed) = self.fixed.get_mut(at) else { return };
-        self.dead = self.dead.saturating_add(fixed.name.length());
-        *fixed = Fixed::default();
+        let Some(name) = self.names.get_mut(at) else { return };
+        self.dead = self.dead.saturating_add(name.length());
+        *name = Place::default();
         if self.dead == self.text.len() {
             (self.text, self.dead) = (String::new(), 0);
         }
@@ -146,9 +155,9 @@ impl Chunk {
         let mut text = String::new();
         if self.dead > living.max(TEXT_GROWS_BY) {
             text.reserve_exact(living.saturating_add(bytes.max(TEXT_GROWS_BY)));
-            for fixed in &mut self.fixed {
-                if let Some(name) = fixed.name.in_text(&self.text) {
-                    fixed.name = Place::of(text.len(), name.len()).unwrap_or_default();
+            for place in &mut self.names {
+                if let Some(name) = place.in_text(&self.text) {
+                    *place = Place::of(text.len(), name.len()).unwrap_or_default();
                     text.push_str(name);
                 }
             }
@@ -210,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_counter_takes_24_bytes_beside_its_name_and_values() {
-        assert_eq!(size_of::<Fixed>(), 24);
+        let chunk = size_of::<Chunk>() - size_of::<(String, usize)>();
+        assert_eq!(chunk, 24 * CHUNK_LEN);
     }
 
     #[test]
