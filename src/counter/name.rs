@@ -132,12 +132,19 @@ pub fn tags(canonical: &str) -> impl Iterator<Item = (&str, &str)> {
 /// Whether two names are the same bytes. They are short, and are compared here, eight bytes at a time: a call for
 /// it takes longer, most of all of musl, which compares byte by byte.
 pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
-    let ((ones, one_end), (others, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    if one.len() != other.len() {
+        return false;
+    }
     let differ =
         |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) != u64::from_le_bytes(*other);
-    one.len() == other.len()
-        && !ones.iter().zip(others).any(differ)
-        && one_end.iter().zip(other_end).all(|(one, other)| one == other)
+    // The last eight bytes may overlap those before.
+    match one.last_chunk().zip(other.last_chunk()) {
+        Some(ends) => {
+            let (ones, others) = (one.as_chunks().0, other.as_chunks().0);
+            !differ(ends) && !ones.iter().zip(others).any(differ)
+        }
+        None => one.iter().zip(other).all(|(one, other)| one == other),
+    }
 }
 
 /// What stands after the first comma, if there is one.
