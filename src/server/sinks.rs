@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::worker::{Mailbox, News, Worker};
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::sink::{Sink, SinkError};
@@ -39,11 +39,11 @@ impl SinkWorker {
     /// Lets it prepare these windows, which were offered before at this place.
     pub(super) fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: Layout,
         reports: Vec<Arc<Report>>,
         offered: Option<FilePlace>,
     ) {
-        self.order(move |sink| sink.prepare(format, &reports, offered).map(SinkNews::Prepared));
+        self.order(move |sink| sink.prepare(&layout, &reports, offered).map(SinkNews::Prepared));
     }
 
     /// Lets it write what it prepared.

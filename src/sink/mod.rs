@@ -2,12 +2,13 @@
 //! loop. Which windows a sink gets, and when, is decided in the turn; this only carries it out.
 
 pub mod log_file;
+pub mod spec;
 pub mod stdout;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::turn::Prepared;
@@ -30,7 +31,7 @@ pub trait Sink: Send + fmt::Debug {
     /// [`SinkError`] when they could not be written now.
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError>;
@@ -43,10 +44,4 @@ pub trait Sink: Send + fmt::Debug {
 
     /// Opens its output anew at the next report, if it has a name to open.
     fn reopen(&mut self) {}
-}
-
-fn render(format: ReportFormat, reports: &[Arc<Report>], out: &mut Vec<u8>) {
-    for report in reports {
-        format.render(report, out);
-    }
 }

@@ -11,6 +11,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 mod increment;
+mod offering;
 mod refusal;
 mod reports;
 mod select;
@@ -39,9 +40,10 @@ use crate::window::{BootId, Moment, Schedule};
 
 use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
+pub use reports::RETRY_NS;
 use reports::{Planned, Waiter};
 use sinks::SinkRun;
-pub use sinks::{Prepared, SinkEvent, SinkNews, SinkPlace};
+pub use sinks::{Prepared, REPORTS_OFFERED_MAX, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
 use spool::Taking;
 pub use spool::{Spooled, TAKEN_MAX, Taken};
@@ -73,7 +75,12 @@ pub struct Rules {
     pub aligned: bool,
     /// Whether idle counters are reported with 0.
     pub with_idle: bool,
+    /// Memory for closed windows that sinks are owed; past it, those never offered are merged.
+    pub owed_bytes_max: usize,
 }
+
+/// What closed windows may take by default.
+pub const OWED_BYTES_MAX: usize = 64 << 20;
 
 /// An answer that can be given now.
 #[derive(Debug)]
@@ -122,6 +129,8 @@ pub struct Core {
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
     runs: Vec<SinkRun>,
+    /// Sinks get at once what would wait for more windows otherwise.
+    letting_go: bool,
     /// After a failed append, nothing is planned again before this moment.
     hold_until_ns: u64,
     increments: u64,
@@ -170,6 +179,7 @@ impl Core {
             planned: Vec::new(),
             waiters: Vec::new(),
             runs: Vec::new(),
+            letting_go: false,
             hold_until_ns: 0,
             increments: 0,
             refusals: Refusals::default(),

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::absolute;
-use crate::format::ReportFormat;
 use crate::format::duration::short;
 use crate::note::Level;
-use crate::server::assemble::{Config, SinkConfig};
+use crate::server::assemble::Config;
+use crate::sink::spec::SinkSpec;
 use crate::system::messages::{Style, Teller};
 use crate::system::output::Output;
 use crate::system::paths::{Environment, ServeSocket};
@@ -63,18 +63,11 @@ pub(super) fn say_where(
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
     let aligned = if config.aligned { " (aligned)" } else { "" };
-    let places: Vec<String> = config.sinks.iter().map(describe_sink).collect();
+    let places: Vec<String> = config.sinks.iter().map(SinkSpec::to_string).collect();
     if places.is_empty() {
         return format!(
             "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file"
         );
     }
     format!("reports every {interval}{aligned} to {}", places.join(" and "))
-}
-
-fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {
-    match sink {
-        SinkConfig::Stdout => format!("stdout ({format})"),
-        SinkConfig::LogFile(path) => format!("{} ({format})", path.display()),
-    }
 }
