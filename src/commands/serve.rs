@@ -24,6 +24,7 @@ use crate::server::assemble::{Config, SpoolConfig, Surroundings};
 use crate::server::{Server, Stopper};
 use crate::sink::spec::Defaults;
 use crate::system::activation::Activation;
+use crate::system::command;
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
 use crate::system::messages::{Messages, Teller};
@@ -234,7 +235,10 @@ fn serve_with(
     }
     words::say_where(&teller, &config, &socket, handed, server.counters());
     drop(teller);
-    server.run().map_err(|error| Failure::Refused(error.to_string()))?;
+    let ran = server.run();
+    // What they had taken by now is not known, so they get it again.
+    command::end_all();
+    ran.map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(DONE)
 }
 

@@ -204,7 +204,11 @@ fn parse_prefix(text: &str) -> Result<String, String> {
     Ok(prefix)
 }
 
-fn word<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
+/// What a word means, of those that are known.
+///
+/// # Errors
+/// Which are known.
+pub fn word<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
     let found = known.iter().find(|(name, _)| *name == value);
     found.map(|(_, meaning)| *meaning).ok_or_else(|| {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();

@@ -17,7 +17,9 @@ use crate::note::Level;
 use crate::protocol::Value;
 use crate::record::state::State;
 use crate::sink::spec::{Kind, SinkSpec};
-use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
+use crate::sink::{
+    Sink, exec::Exec, graphite::Graphite, log_file::LogFile, statsd::Statsd, stdout::Stdout,
+};
 use crate::spool::Intake;
 use crate::system::activation::HandedOver;
 use crate::system::clock::{self, Clock, SystemClock};
@@ -306,6 +308,16 @@ fn open_sink(spec: &SinkSpec, config: &Config) -> Result<Box<dyn Sink>, StartErr
         Kind::File(path) => {
             let failed = |source| StartError::LogFile { path: path.clone(), source };
             Box::new(open_log_file(path, config.fsync != Fsync::No).map_err(failed)?)
+        }
+        Kind::Graphite { to, delivered, timeout } => {
+            Box::new(Graphite::new(to.clone(), *delivered, *timeout))
+        }
+        Kind::Statsd { to, packet } => Box::new(Statsd::udp(to.clone(), *packet)),
+        Kind::StatsdUnix { path, packet, timeout } => {
+            Box::new(Statsd::unix(path.clone(), *packet, *timeout))
+        }
+        Kind::Exec { words, shell, timeout, .. } => {
+            Box::new(Exec::new(words, *shell, *timeout).map_err(StartError::System)?)
         }
     })
 }

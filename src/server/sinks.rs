@@ -70,7 +70,13 @@ impl SinkWorker {
     ) {
         let (number, sink, mailbox) = (self.number, Arc::clone(&self.sink), self.mailbox.clone());
         self.worker.submit(Box::new(move || {
-            let done = order(&mut **sink.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = order(&mut **sink);
+            for line in sink.said() {
+                let news = SinkNews::Said(line);
+                mailbox.leave(News::Sink(SinkEvent { sink: number, news }));
+            }
+            drop(sink);
             let news = done.unwrap_or_else(|error| match error {
                 SinkError::Failed(why) => SinkNews::Failed(why),
                 SinkError::Gone(why) => SinkNews::Gone(why),

@@ -1,8 +1,11 @@
 //! Sinks: where reports go. A sink may block for as long as it likes: whoever drives it does so beside the
 //! loop. Which windows a sink gets, and when, is decided in the turn; this only carries it out.
 
+pub mod exec;
+pub mod graphite;
 pub mod log_file;
 pub mod spec;
+pub mod statsd;
 pub mod stdout;
 
 use std::fmt;
@@ -41,6 +44,11 @@ pub trait Sink: Send + fmt::Debug {
     /// # Errors
     /// [`SinkError`] when not all of it is written.
     fn write(&mut self) -> Result<(), SinkError>;
+
+    /// What it has to tell the operator since it was last asked, a line each.
+    fn said(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Opens its output anew at the next report, if it has a name to open.
     fn reopen(&mut self) {}

@@ -7,12 +7,14 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 mod error;
+mod kind;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::SpecError;
+pub use kind::{Address, KINDS, Kind};
 
 use crate::format::ReportFormat;
 use crate::format::duration::{parse_duration, short};
@@ -22,6 +24,8 @@ use crate::turn::SinkPlace;
 use crate::window::INTERVAL_MAX;
 use crate::window::spans::Spans;
 
+/// A collector that is away is tried again at least every so many nanoseconds.
+const PAUSE_NS_MAX: u64 = 30_000_000_000;
 /// The longest description, in bytes.
 const SPEC_BYTES_MAX: usize = 4096;
 
@@ -35,19 +39,6 @@ pub struct SinkSpec {
     /// The time from one report to the next, if that is not the flush interval.
     pub interval: Option<Duration>,
 }
-
-/// What a sink is. A new kind has its word in [`KINDS`], is read in [`Kind::parse`], takes its own options in
-/// [`Kind::set`], is named in [`SinkSpec::place`], and is opened where the server is put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// Standard output.
-    Stdout,
-    /// A log file.
-    File(PathBuf),
-}
-
-/// Every kind, as it is written.
-pub const KINDS: [&str; 2] = ["stdout", "file:PATH"];
 
 /// What a description leaves open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,82 +73,32 @@ impl SinkSpec {
     /// A sink of this kind without options.
     pub fn plain(kind: Kind, defaults: &Defaults) -> SinkSpec {
         let layout =
-            Layout { omits_idle: defaults.omits_idle, ..Layout::of(kind.format(defaults)) };
+            Layout { omits_idle: defaults.omits_idle, ..Layout::of(kind.format(defaults.format)) };
         SinkSpec { kind, layout, interval: None }
     }
 
     /// The path it writes to, as far as it has one.
     pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
-        match &mut self.kind {
-            Kind::File(path) => Some(path),
-            Kind::Stdout => None,
-        }
+        self.kind.path_mut()
     }
 
     /// Its name in the state.
     pub fn place(&self) -> String {
-        match &self.kind {
-            Kind::Stdout => "stdout".to_owned(),
-            Kind::File(path) => format!("file:{}", path.display()),
-        }
+        self.kind.to_string()
     }
 
     /// What the core is to know of it.
     pub fn sink_place(&self) -> SinkPlace {
-        SinkPlace {
-            layout: self.layout.clone(),
-            ..SinkPlace::new(&self.place(), self.layout.format)
+        let mut place = SinkPlace::new(&self.place(), self.layout.format);
+        place.layout = self.layout.clone();
+        if !self.kind.is_output() {
+            place.pause_ns_max = PAUSE_NS_MAX;
         }
-    }
-}
-
-impl Kind {
-    fn parse(text: &str) -> Result<Kind, Fault> {
-        let known = || format!("write one of {}", KINDS.join(", "));
-        let Some((word, rest)) = text.split_once(':') else {
-            return match text {
-                "stdout" => Ok(Kind::Stdout),
-                "" => Err((0, format!("it is empty: {}", known()))),
-                path if path.contains('/') => {
-                    Err((0, format!("a log file is written file:{}", path.escape_debug())))
-                }
-                _ => Err((0, format!("there is no such kind of sink: {}", known()))),
-            };
-        };
-        let at = word.len().saturating_add(1);
-        match word {
-            "file" => Ok(Kind::File(parse_path(at, rest)?)),
-            _ => Err((0, format!("there is no such kind of sink: {}", known()))),
+        // What would be counted again is little then.
+        if self.kind.counts_again() {
+            place.at_a_time = 1;
         }
-    }
-
-    /// The format it has, or, if it takes any, gets.
-    fn format(&self, defaults: &Defaults) -> ReportFormat {
-        match self {
-            Kind::Stdout => defaults.format.unwrap_or(ReportFormat::Plain),
-            Kind::File(_) => defaults.format.unwrap_or(ReportFormat::Logfmt),
-        }
-    }
-
-    /// Whether it takes reports in any format.
-    fn takes_any_format(&self) -> bool {
-        match self {
-            Kind::Stdout | Kind::File(_) => true,
-        }
-    }
-
-    /// Takes up an option of its own; `false` if it has none of this key.
-    fn set(&mut self, _key: &str, _value: &str) -> Result<bool, String> {
-        match self {
-            Kind::Stdout | Kind::File(_) => Ok(false),
-        }
-    }
-
-    /// The keys of its own options.
-    fn keys(&self) -> &'static [&'static str] {
-        match self {
-            Kind::Stdout | Kind::File(_) => &[],
-        }
+        place
     }
 }
 
@@ -190,6 +131,7 @@ fn parse(text: &str, defaults: &Defaults) -> Result<SinkSpec, Fault> {
             Err(what) => return fault(format!("{key}: {what}")),
         }
     }
+    spec.kind.finish(text.find(':').map_or(0, |colon| colon.saturating_add(1)))?;
     Ok(spec)
 }
 
@@ -261,7 +203,11 @@ impl fmt::Display for SinkSpec {
         let Layout { format, prefix, only, .. } = &self.layout;
         match &self.kind {
             Kind::File(path) => write!(f, "{}", path.display())?,
-            Kind::Stdout => f.write_str(&self.place())?,
+            kind @ (Kind::Stdout
+            | Kind::Graphite { .. }
+            | Kind::Statsd { .. }
+            | Kind::StatsdUnix { .. }
+            | Kind::Exec { .. }) => kind.fmt(f)?,
         }
         write!(f, " ({format}")?;
         if !prefix.is_empty() {
@@ -274,18 +220,6 @@ impl fmt::Display for SinkSpec {
             write!(f, ", every {}", short(interval))?;
         }
         f.write_str(")")
-    }
-}
-
-fn parse_path(at: usize, text: &str) -> Result<PathBuf, Fault> {
-    if text.starts_with("//") && !text.starts_with("///") {
-        return Err((at, "a path follows, without // before it".into()));
-    }
-    let path = options::decode(text);
-    let path = path.map_err(|error| (at.saturating_add(error.at), error.what.to_owned()))?;
-    match path.as_str() {
-        "" => Err((at, "the path is empty".into())),
-        path => Ok(Path::new(path).to_owned()),
     }
 }
 

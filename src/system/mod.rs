@@ -4,6 +4,7 @@
 pub mod activation;
 pub mod child;
 pub mod clock;
+pub mod command;
 pub mod connect;
 pub mod disk;
 pub mod groups;
@@ -16,3 +17,4 @@ pub mod random;
 pub mod signals;
 pub mod spool;
 pub mod supervisor;
+pub mod tcp;

@@ -14,6 +14,8 @@ use crate::record::FilePlace;
 use crate::record::state::SinkState;
 use crate::report::Report;
 
+/// Counts handed to a sink at a time, unless one report has more: they are in memory as text.
+const COUNTS_OFFERED_MAX: usize = 1 << 20;
 /// Timestamps that are further ahead of the clock are from a time when it was wrong, and are not waited for.
 const AHEAD_MS_MAX: u64 = 60_000;
 
@@ -77,7 +79,7 @@ impl Core {
         }
         let (at_a_time, mut layout) = (run.place.at_a_time, run.place.layout.clone());
         if layout.spans.is_none() {
-            reports.truncate(at_a_time);
+            reports.truncate(fitting(&reports).min(at_a_time));
             return Next::hand(layout, reports, None);
         }
         if layout.has_seconds() {
@@ -121,8 +123,12 @@ impl Core {
                 }
                 break;
             }
+            let with_this = windows.saturating_add(group.windows);
+            if ready > 0 && with_this > fitting(&reports) {
+                break;
+            }
             ready = ready.saturating_add(1);
-            windows = windows.saturating_add(group.windows);
+            windows = with_this;
         }
         reports.truncate(windows);
         Next::hand(layout, reports, None)
@@ -152,6 +158,16 @@ impl Core {
         let acknowledged = sink.acknowledged;
         self.state.closed().filter(move |report| report.window.number > acknowledged)
     }
+}
+
+/// How many of these reports, from the first, can be handed over at a time; one always.
+fn fitting(reports: &[Arc<Report>]) -> usize {
+    let mut counts = 0_usize;
+    let fits = |report: &&Arc<Report>| {
+        counts = counts.saturating_add(report.counts.len());
+        counts <= COUNTS_OFFERED_MAX
+    };
+    reports.iter().take_while(fits).count().max(1)
 }
 
 impl Next {

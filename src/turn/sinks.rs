@@ -74,6 +74,8 @@ pub enum SinkNews {
     Failed(String),
     /// The sink will never take anything again.
     Gone(String),
+    /// A line for the operator, whatever it does.
+    Said(String),
 }
 
 /// How a sink is doing.
@@ -234,6 +236,10 @@ impl Core {
                 let offer = Offer { first, last, layout: layout.to_string(), file };
                 let second = self.last_second(&layout, first, last);
                 self.planned.push(Planned::Offer { sink, offer, again, second });
+            }
+            (SinkNews::Said(line), _) => {
+                let text = format!("{}: {line}", run.place.place);
+                self.notes.push(Note::new(Level::Info, text));
             }
             (SinkNews::Written, Phase::Writing { last }) => self.acknowledge(sink, last),
             (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {

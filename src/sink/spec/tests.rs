@@ -16,9 +16,16 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn each_kind_has_its_place_and_its_usual_format() {
-    for (text, place, format) in
-        [("stdout", "stdout", "plain"), ("file:/var/log/x.log", "file:/var/log/x.log", "logfmt")]
-    {
+    for (text, place, format) in [
+        ("stdout", "stdout", "plain"),
+        ("file:/var/log/x.log", "file:/var/log/x.log", "logfmt"),
+        ("graphite://c.example:2003?value=total", "graphite://c.example:2003", "graphite"),
+        ("graphite://[::1]:2003?ack=sent&timeout=3s", "graphite://[::1]:2003", "graphite"),
+        ("statsd://h:8125?tags=dogstatsd&packet=512", "statsd://h:8125", "statsd"),
+        ("statsd+unix:/run/s?timeout=2", "statsd+unix:/run/s", "statsd"),
+        ("exec: a b%20c  d?shell=no", "exec:a b%20c  d", "json"),
+        ("exec:a 'b?shell=yes&format=plain", "exec:a 'b", "plain"),
+    ] {
         let spec = spec(text);
         assert_eq!((&*spec.place(), spec.layout.format.name()), (place, format));
         assert!(spec.layout.omits_idle);
@@ -45,6 +52,16 @@ fn a_path_may_have_any_character() {
         (odd.kind.clone(), odd.place()),
         (Kind::File("a?b% c".into()), "file:a?b% c".into())
     );
+}
+
+#[test]
+fn a_command_has_its_words_or_is_one_text_for_a_shell() {
+    let words = |text: &str| {
+        let Kind::Exec { words, .. } = spec(text).kind else { panic!("{text}") };
+        words
+    };
+    assert_eq!(words("exec: a b%20c  d%3F"), ["a", "b c", "d?"]);
+    assert_eq!(words("exec:date +%25s | x 'y z'?shell=yes"), ["date +%s | x 'y z'"]);
 }
 
 #[test]
@@ -78,6 +95,26 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("stdout?only=[", "only: pattern \"[\" has a [ at character 1 that no ] closes"),
         ("stdout?prefix=a b", "prefix: "),
         ("stdout?x", "at character 8: an option is written KEY=VALUE"),
+        ("graphite:x", "at character 10: //HOST:PORT follows"),
+        ("graphite://", "at character 12: there is no host"),
+        ("graphite://h", "at character 13: the port is missing"),
+        ("graphite://h:", "at character 14: \"\" is no port from 1 to 65535"),
+        ("graphite://h:2003/", "at character 14: \"2003/\" is no port"),
+        ("statsd://h:+1", "no port"),
+        ("graphite://a b:1", "at character 13: ' ' is no part of a host's name"),
+        ("graphite://u@h:1", "at character 13: '@' is no part"),
+        ("graphite://::1:2003", "stands in brackets, as [::1]"),
+        ("graphite://[::1:2003", "no ] closes the ["),
+        ("graphite://h:1?format=json", "format: there is only one here, graphite"),
+        ("graphite://h:1?ack=no", "ack: \"no\" is not one of read, sent"),
+        ("graphite://h:1?timeout=0", "timeout: from 1ms to 10 min are allowed"),
+        ("statsd://h:1?packet=9", "packet: from 512 to 65507 bytes are allowed"),
+        ("statsd://h:1?timeout=1s", "there is no option \"timeout\" here, but prefix, "),
+        ("statsd+unix:", "at character 13: the path is empty"),
+        ("exec: ", "at character 6: a command of 1 to 256 words follows"),
+        ("exec:sh -c 'x'", "a ' means nothing without a shell"),
+        ("exec:date +%s", "at character 12: two hexadecimal digits"),
+        ("exec:curl http://x/?a=b", "there is no option \"a\" here"),
         ("file:\u{7}", "\"file:\\u{7}\", at character 6: a control character is written %XX"),
     ] {
         let error = refused(text);
