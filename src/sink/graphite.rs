@@ -35,7 +35,8 @@ pub struct Graphite {
     patience: Duration,
     rendered: Vec<u8>,
     connection: Option<Tcp>,
-    /// What was written last to the connection that is kept: if that is found dead, nobody may have read it.
+    /// What was written since a connection that is kept was last found alive: if it is found dead, nobody may
+    /// have read it, and it is written again.
     last: Vec<u8>,
 }
 
@@ -71,24 +72,26 @@ impl Graphite {
     }
 
     fn write_and_keep(&mut self) -> Result<(), SinkError> {
-        let kept = self.connection.take().filter(|_| !self.rendered.is_empty());
-        let mut connection = match kept.map(|mut kept| kept.is_alive().then_some(kept)) {
-            Some(Some(alive)) => alive,
-            dead => {
+        // Before the first report there is nothing that a dead connection may have lost.
+        let mut connection = match self.connection.take().map(|mut kept| (kept.is_alive(), kept)) {
+            Some((true, alive)) => {
+                self.last.clear();
+                alive
+            }
+            Some((false, _)) | None => {
                 let mut connection = self.connect()?;
-                if dead.is_some() {
-                    connection.send(&self.last).map_err(failed)?;
-                }
+                connection.send(&self.last).map_err(failed)?;
                 connection
             }
         };
         connection.send(&self.rendered).and_then(|()| connection.deliver()).map_err(failed)?;
         self.connection = Some(connection);
-        self.last = if self.rendered.len() <= KEPT_MAX {
-            std::mem::take(&mut self.rendered)
-        } else {
-            Vec::new()
-        };
+        if self.last.len().saturating_add(self.rendered.len()) > KEPT_MAX {
+            self.last = Vec::new();
+        }
+        if self.rendered.len() <= KEPT_MAX {
+            self.last.extend_from_slice(&self.rendered);
+        }
         Ok(())
     }
 }
