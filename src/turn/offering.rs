@@ -57,6 +57,7 @@ impl Core {
             };
             (run.phase, run.held_until_ns, run.held_in) = (phase, held, self.state.open.number);
         }
+        actions.extend(self.notes.drain(..).map(Action::Note));
     }
 
     fn next_for(&mut self, sink: usize) -> Next {

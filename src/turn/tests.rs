@@ -6,6 +6,7 @@ mod deleting;
 mod flushing;
 mod limits;
 mod model;
+mod offering;
 mod retries;
 mod sinks;
 mod spooled;
