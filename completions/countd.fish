@@ -33,7 +33,7 @@ end
 complete -c countd -n "__fish_countd_needs_command" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countd -n "__fish_countd_needs_command" -s V -l version -d 'Print version'
-complete -c countd -n "__fish_countd_needs_command" -f -a "serve" -d 'Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again'
+complete -c countd -n "__fish_countd_needs_command" -f -a "serve" -d 'Keeps the counters, and writes what each gained to stdout, a log file or a collector every flush interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again'
 complete -c countd -n "__fish_countd_needs_command" -f -a "incr" -d 'Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted. When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards'
 complete -c countd -n "__fish_countd_needs_command" -f -a "run" -d 'Runs a command and exits with its status. Counts one more of NAME,result=ok if that is 0, else of NAME,result=fail, and adds how long it ran to NAME.milliseconds, both or neither'
 complete -c countd -n "__fish_countd_needs_command" -f -a "dump" -d 'Shows counters at one moment: totals since each was created. In byte order as `NAME TOTAL`; on a terminal as a table'

@@ -52,6 +52,8 @@ EXAMPLES:
   countd serve                                   reports to stdout every 5 s
   countd serve --log-file /var/log/countd.log --interval 1m --aligned
   countd serve --log-file x.log --log-file -     both
+  countd serve --sink 'graphite://127.0.0.1:2003?interval=10s'
+  countd serve --sink 'exec:./send-on.sh?format=json' --check
   countd serve --ephemeral --socket ./test.sock  in a test
 
 EXIT STATUS:
@@ -60,8 +62,8 @@ folder of the socket is not to be trusted
 
 Each option can also come from the environment, as COUNTD_INTERVAL=1m; the command line wins.";
 
-/// Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in
-/// the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again.
+/// Keeps the counters, and writes what each gained to stdout, a log file or a collector every flush
+/// interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Permission bits of the socket, octal, whatever the umask [default: 0666 in /run/countd, else 0600]
