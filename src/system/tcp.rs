@@ -16,6 +16,9 @@ use super::connect::Deadline;
 /// How often it is looked whether the peer's kernel has everything: nothing tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// The same, while something else may be told.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(200);
+
 /// A connection.
 #[derive(Debug)]
 pub struct Tcp {
@@ -80,12 +83,20 @@ impl Tcp {
     /// What the system says; `TimedOut` when the peer does not end it.
     pub fn finish(mut self) -> io::Result<()> {
         self.stream.shutdown(std::net::Shutdown::Write)?;
+        let mut moving = Moving::new(self.patience);
         loop {
             match self.read() {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(PollFlags::empty(), "it did not end the connection")?;
+                    // It may have much to read yet, and is at it as long as there is less and less.
+                    let left = moving.look(unacknowledged(&self.stream)?);
+                    let left = left.ok_or_else(|| late("it did not end the connection"))?;
+                    let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+                    match poll(&mut polled, Some(&timespec(left.min(LOOK_AT_LEAST)))) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -97,18 +108,14 @@ impl Tcp {
     /// # Errors
     /// What the system says; `TimedOut` when it is not there in time.
     pub fn deliver(&mut self) -> io::Result<()> {
-        let (mut deadline, mut before) = (Deadline::after(self.patience), u32::MAX);
+        let mut moving = Moving::new(self.patience);
         loop {
-            let left = unacknowledged(&self.stream)?;
+            let bytes = unacknowledged(&self.stream)?;
             self.drain()?;
-            if left == 0 {
+            if bytes == 0 {
                 return Ok(());
             }
-            if left < before {
-                (deadline, before) = (Deadline::after(self.patience), left);
-            } else if deadline.left().is_none() {
-                return Err(late("the other end acknowledges nothing"));
-            }
+            moving.look(bytes).ok_or_else(|| late("the other end acknowledges nothing"))?;
             pause(LOOK_AGAIN);
         }
     }
@@ -150,6 +157,27 @@ impl Tcp {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Something that is to become less.
+struct Moving {
+    least: u32,
+    patience: Duration,
+    deadline: Deadline,
+}
+
+impl Moving {
+    fn new(patience: Duration) -> Moving {
+        Moving { least: u32::MAX, patience, deadline: Deadline::after(patience) }
+    }
+
+    /// The time that is left for it to become less than this.
+    fn look(&mut self, now: u32) -> Option<Duration> {
+        if now < self.least {
+            (self.least, self.deadline) = (now, Deadline::after(self.patience));
+        }
+        self.deadline.left()
     }
 }
 

@@ -69,14 +69,15 @@ impl Core {
             return Next::GoOn;
         }
         let Some(state) = self.state.sink(&run.place.place) else { return Next::GoOn };
+        let newest = self.state.closed().next_back().map_or(0, |report| report.window.number);
+        if newest <= state.acknowledged {
+            return Next::Rest;
+        }
         let mut reports: Vec<Arc<Report>> = self.owed(state).cloned().collect();
         if let Some(offer) = &state.offered {
             let layout = offer.layout.parse().unwrap_or_else(|_| run.place.layout.clone());
             reports.retain(|report| report.window.number <= offer.last);
             return Next::hand(layout, reports, offer.file);
-        }
-        if reports.is_empty() {
-            return Next::Rest;
         }
         let (at_a_time, mut layout) = (run.place.at_a_time, run.place.layout.clone());
         if layout.spans.is_none() {

@@ -197,6 +197,34 @@ fn on_stop_the_last_window_goes_to_every_sink_and_what_is_left_comes_after_the_n
 }
 
 #[test]
+fn past_the_bound_the_oldest_windows_are_made_one_and_no_count_is_lost() {
+    let (home, carbon) = (Home::new(), Carbon::start());
+    let sink = graphite(&carbon, "");
+    let (port, lines) = carbon.stop();
+    let daemon = home.serve(&[&sink, "--owed-max", "64KiB", "--interval", "10ms"]);
+    let all: String = (0..500).map(|n| format!("n.{n}\n")).collect();
+    let mut sent = 0;
+    let mut windows = 0;
+    until("more was owed than there is room for", || {
+        assert_eq!(home.pipe(&["incr", "--stdin"], all.as_bytes()).code, 0);
+        sent += 1;
+        let status = home.run(&["status", "--format", "json"]).stdout;
+        let json: serde_json::Value = serde_json::from_str(&status).unwrap();
+        windows = json["window"].as_u64().unwrap();
+        let owed = json["sink_0_counts_owed"].as_u64().unwrap();
+        // It is made good within a turn or two.
+        assert!(owed < 10_000, "{status}");
+        windows > 30 && json["sink_0_windows_owed"].as_u64() < Some(windows / 2)
+    });
+    daemon.kill();
+    let carbon = Carbon::start_at(port, lines);
+    let _daemon = home.serve(&[&sink]);
+    home.ok(&["flush"]);
+    let sums = carbon.sums();
+    assert!((0..500).all(|n| sums[&format!("n.{n}")] == sent), "{sent}: {sums:?}");
+}
+
+#[test]
 fn a_sink_with_an_interval_gets_its_windows_as_one() {
     let home = Home::new();
     let options = ["--interval", "10ms", "--sink=stdout?interval=1s&format=json"];
@@ -396,6 +424,7 @@ fn check_says_what_would_be_served_and_touches_nothing() {
         "flush interval        5 s, by the wall clock\n".into(),
         format!("sink                  {} (logfmt)\n", home.path("log").display()),
         "sink                  graphite://[::1]:2003 (graphite, every 1 min)\n".into(),
+        "windows owed          up to 64 MiB\n".into(),
     ] {
         assert!(ran.stdout.contains(&line), "{line} in {}", ran.stdout);
     }

@@ -1,7 +1,8 @@
 //! `serve --check`: what the settings would make, without touching any of it.
 
-use super::words::Journals;
+use super::words::{Journals, hints};
 use crate::format::duration::short;
+use crate::format::size::size;
 use crate::server::assemble::Config;
 use crate::system::paths::ServeSocket;
 
@@ -28,9 +29,13 @@ pub(super) fn describe(config: &Config, socket: &ServeSocket, journals: Journals
         let why = if journals.stdout { ": standard output is the journal" } else { "" };
         line("sink", format!("none{why}"));
     }
-    line("windows owed", format!("up to {} MiB", config.owed_bytes_max >> 20));
+    let owed = u64::try_from(config.owed_bytes_max).unwrap_or(u64::MAX);
+    line("windows owed", format!("up to {}", size(owed)));
     let per_user = config.counters_per_user_max.unwrap_or((config.counters_max / 4).max(1));
     line("counters", format!("up to {}, {per_user} of one user", config.counters_max));
     line("connections", format!("up to {}", config.connections_max));
+    for hint in hints(config) {
+        line("note", hint);
+    }
     lines.concat()
 }

@@ -9,6 +9,7 @@ use crate::commands::exit::Failure;
 use crate::commands::settings::{self, Chosen, Settings};
 use crate::format::ReportFormat;
 use crate::sink::spec::{Defaults, Kind, SinkSpec};
+use crate::system::paths::SocketPath;
 
 /// The sinks, in the order log files, then others.
 pub(super) fn sinks(
@@ -52,6 +53,9 @@ pub(super) fn sinks(
         let mut sink = spec.parse(|text| SinkSpec::parse(text, &defaults))?;
         if let Some(path) = sink.path_mut() {
             *path = absolute(path);
+        }
+        if let Kind::StatsdUnix { path, .. } = &sink.kind {
+            spec.parse(|_| SocketPath::new(path).map(|_| ()))?;
         }
         let place = sink.place();
         if sinks.iter().any(|known| known.place() == place) {
