@@ -86,7 +86,8 @@ impl Tcp {
         let mut moving = Moving::new(self.patience);
         loop {
             match self.read() {
-                Ok(0) => return Ok(()),
+                // It may have ended its side before it got our last bytes, and the reset for these be on its way.
+                Ok(0) => return self.deliver_last(),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // It may have much to read yet, and is at it as long as there is less and less.
@@ -112,6 +113,24 @@ impl Tcp {
         loop {
             let bytes = unacknowledged(&self.stream)?;
             self.drain()?;
+            if bytes == 0 {
+                return Ok(());
+            }
+            moving.look(bytes).ok_or_else(|| late("the other end acknowledges nothing"))?;
+            pause(LOOK_AGAIN);
+        }
+    }
+
+    /// Returns when the peer's kernel has acknowledged everything, our end of the connection too, after the peer
+    /// has ended its side.
+    fn deliver_last(&self) -> io::Result<()> {
+        let mut moving = Moving::new(self.patience);
+        loop {
+            // In this order: a reset leaves its error before it empties the queue.
+            let bytes = unacknowledged(&self.stream)?;
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
             if bytes == 0 {
                 return Ok(());
             }
