@@ -125,6 +125,30 @@ fn a_connection_that_is_kept_is_opened_anew_when_it_was_closed() {
     until("the last is read", || carbon.sums().get("a") == Some(&3));
 }
 
+/// What it had read and not stored is lost with it.
+#[test]
+fn a_carbon_that_was_started_anew_gets_the_last_reports_again() {
+    for options in ["", "?ack=sent"] {
+        let (home, carbon) = (Home::new(), Carbon::start());
+        let mut daemon = home.serve(&[&graphite(&carbon, options)]);
+        for _ in 0..2 {
+            home.ok(&["incr", "a"]);
+            home.ok(&["flush"]);
+        }
+        let (port, _) = carbon.stop();
+        let carbon = Carbon::start_at(port, Lines::default());
+        home.ok(&["incr", "a"]);
+        home.ok(&["flush"]);
+        daemon.wait_until_it_says("the last reports are written again, 2 of them");
+        home.ok(&["incr", "a"]);
+        home.ok(&["flush"]);
+        assert_eq!(daemon.stop().code, 0);
+        until("all is read", || carbon.sums().get("a") == Some(&4));
+        let lines = carbon.lines.lock().unwrap();
+        assert_eq!(lines.len(), 4, "{lines:?}");
+    }
+}
+
 #[test]
 fn what_was_on_its_way_is_repeated_as_it_was_by_a_daemon_with_other_options() {
     let (home, carbon) = (Home::new(), Carbon::start());

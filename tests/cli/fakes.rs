@@ -46,11 +46,12 @@ impl Carbon {
         let serve = move || {
             let mut hung = Vec::new();
             for stream in listener.incoming() {
-                if end.load(Ordering::SeqCst) {
+                let stream = stream.unwrap();
+                if !is_written_to(&stream, &end) {
                     return;
                 }
                 let does = *todo.lock().unwrap();
-                take(stream.unwrap(), does, &kept, &mut hung);
+                take(stream, does, &kept, &end, &mut hung);
             }
         };
         let thread = Some(std::thread::spawn(serve));
@@ -94,19 +95,51 @@ pub(crate) fn whisper(lines: &Lines) -> BTreeMap<String, u64> {
     sums
 }
 
-fn take(mut stream: TcpStream, does: Does, lines: &Lines, hung: &mut Vec<TcpStream>) {
-    let mut text = Vec::new();
+/// Waits until something comes, or the end of the connection; `false` when it is the end of all.
+fn is_written_to(stream: &TcpStream, end: &AtomicBool) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    while stream.peek(&mut [0]).is_err_and(|error| is_quiet(&error)) {
+        if end.load(Ordering::SeqCst) {
+            return false;
+        }
+    }
+    !end.load(Ordering::SeqCst)
+}
+
+fn is_quiet(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock
+}
+
+fn take(
+    mut stream: TcpStream,
+    does: Does,
+    lines: &Lines,
+    end: &AtomicBool,
+    hung: &mut Vec<TcpStream>,
+) {
     let most = match does {
-        Does::Read => u64::MAX,
-        Does::Die(most) => most as u64,
+        Does::Read => usize::MAX,
+        Does::Die(most) => most,
         Does::Hang => return hung.push(stream),
     };
-    // One whose daemon was killed may be reset.
-    let _ = std::io::Read::by_ref(&mut stream).take(most).read_to_end(&mut text);
-    let text = String::from_utf8(text).unwrap();
-    // As with carbon, a line counts when its end was read.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    lines.lock().unwrap().extend(whole.lines().map(str::to_owned));
+    let (mut text, mut taken, mut bytes) = (Vec::new(), 0, [0; 65_536]);
+    while taken < most && !end.load(Ordering::SeqCst) {
+        let room = bytes.len().min(most - taken);
+        match stream.read(&mut bytes[..room]) {
+            Ok(0) => return,
+            Ok(read) => {
+                taken += read;
+                text.extend_from_slice(&bytes[..read]);
+            }
+            Err(error) if is_quiet(&error) => continue,
+            // One whose daemon was killed may be reset.
+            Err(_) => return,
+        }
+        // As with carbon, a line counts when its end was read.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = String::from_utf8(text.drain(..whole).collect()).unwrap();
+        lines.lock().unwrap().extend(whole.lines().map(str::to_owned));
+    }
 }
 
 /// What can be received from.
