@@ -54,6 +54,7 @@ impl Server {
             // If the disk did not let it, that was said, and all is in the journal.
             let _ = self.fold_now(now)?;
         }
+        self.tell_of_all_flushes();
         self.say_what_is_left();
         Ok(())
     }
