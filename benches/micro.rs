@@ -10,10 +10,12 @@ mod names;
 use std::hint::black_box;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countd::counter::table::{Definition, Table, Values};
 use countd::format::ReportFormat;
+use countd::format::layout::Layout;
 use countd::frame;
 use countd::ids::RequestId;
 use countd::protocol::{ENTRIES_MAX, Entry, Request};
@@ -21,7 +23,7 @@ use countd::record::block::write_block;
 use countd::record::state::State;
 use countd::record::{KIND_COUNTER, Record};
 use countd::report::{Count, Counts, Report};
-use countd::turn::{Core, Peer, Rules};
+use countd::turn::{Core, OWED_BYTES_MAX, Peer, Rules};
 use countd::window::{Moment, Window};
 
 use names::{Mix, draw, name};
@@ -199,6 +201,7 @@ fn turns(names: &[String], times: u64) -> Result<()> {
         interval: Duration::from_secs(5),
         aligned: false,
         with_idle: false,
+        owed_bytes_max: OWED_BYTES_MAX,
     };
     let (mut core, _, _) = Core::start(State::new(1, 1, NOW), rules, &[], 1, NOW);
     // A stream begins with any number; each request has the next one.
@@ -250,11 +253,12 @@ fn print(times: u64) -> Result<()> {
     let counts = Counts::of_sorted(counts, 64 * ENTRIES_MAX);
     let end = Moment { wall_ms: NOW.wall_ms + 5_000, boot_ns: NOW.boot_ns + 5_000_000_000 };
     let window = Window { first: 1, number: 1, start: NOW, start_boot: 1, end, end_boot: 1 };
-    let report = Report::new(window, counts);
+    let reports = [Arc::new(Report::new(window, counts))];
+    let layout = Layout::of(ReportFormat::Logfmt);
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();
-        ReportFormat::Logfmt.render(black_box(&report), &mut out);
+        layout.render(black_box(&reports), &mut out);
         black_box(&out);
     }
     Ok(())

@@ -692,7 +692,7 @@ _countd_words() {
             return 0
             ;;
         countd__subcmd__serve)
-            opts="-h --socket --socket-mode --socket-group --interval --aligned --log-file --format --idle --state-dir --ephemeral --spool-dir --fsync --max-counters --max-counters-per-user --max-connections --help"
+            opts="-h --socket --socket-mode --socket-group --interval --aligned --log-file --sink --owed-max --format --idle --state-dir --ephemeral --spool-dir --fsync --max-counters --max-counters-per-user --max-connections --check --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -749,8 +749,22 @@ _countd_words() {
                     fi
                     return 0
                     ;;
+                --sink)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --owed-max)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --format)
-                    COMPREPLY=($(compgen -W "plain logfmt json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "plain logfmt json graphite statsd" -- "${cur}"))
                     return 0
                     ;;
                 --idle)

@@ -33,7 +33,7 @@ end
 complete -c countd -n "__fish_countd_needs_command" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c countd -n "__fish_countd_needs_command" -s V -l version -d 'Print version'
-complete -c countd -n "__fish_countd_needs_command" -f -a "serve" -d 'Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again'
+complete -c countd -n "__fish_countd_needs_command" -f -a "serve" -d 'Keeps the counters, and writes what each gained to stdout, a log file or a collector every flush interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again'
 complete -c countd -n "__fish_countd_needs_command" -f -a "incr" -d 'Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted. When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards'
 complete -c countd -n "__fish_countd_needs_command" -f -a "run" -d 'Runs a command and exits with its status. Counts one more of NAME,result=ok if that is 0, else of NAME,result=fail, and adds how long it ran to NAME.milliseconds, both or neither'
 complete -c countd -n "__fish_countd_needs_command" -f -a "dump" -d 'Shows counters at one moment: totals since each was created. In byte order as `NAME TOTAL`; on a terminal as a table'
@@ -49,9 +49,13 @@ complete -c countd -n "__fish_countd_using_subcommand serve" -l socket-mode -d '
 complete -c countd -n "__fish_countd_using_subcommand serve" -l socket-group -d 'Group of the socket, by name or number [default: that of the process]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l interval -d 'Time from one flush to the next, such as 5s, 500ms or 2m; a bare number is seconds [default: 5s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l log-file -d 'Append reports to this file; - is stdout, the default. May be given several times' -r -F
-complete -c countd -n "__fish_countd_using_subcommand serve" -l format -d 'Format of reports: plain, logfmt or json [default: logfmt in a log file, plain on stdout]' -r -f -a "plain\t''
+complete -c countd -n "__fish_countd_using_subcommand serve" -l sink -d 'Where reports go, as KIND:WHERE?OPTIONS; see SINKS below. May be given several times' -r -f
+complete -c countd -n "__fish_countd_using_subcommand serve" -l owed-max -d 'Memory for reports that sinks have not taken, all together; past it the oldest are merged [default: 64MiB]' -r -f
+complete -c countd -n "__fish_countd_using_subcommand serve" -l format -d 'Format of reports: plain, logfmt, json, graphite or statsd [default: logfmt in a log file, plain on stdout]' -r -f -a "plain\t''
 logfmt\t''
-json\t''"
+json\t''
+graphite\t''
+statsd\t''"
 complete -c countd -n "__fish_countd_using_subcommand serve" -l idle -d 'Whether counters that gained nothing are left out of a report: omit, or written as 0: zero [default: omit]' -r -f -a "omit\t''
 zero\t''"
 complete -c countd -n "__fish_countd_using_subcommand serve" -l state-dir -d 'Folder of the journal and checkpoints [default: /var/lib/countd as root, else ~/.local/state/countd]' -r -f -a "(__fish_complete_directories)"
@@ -64,6 +68,7 @@ complete -c countd -n "__fish_countd_using_subcommand serve" -l max-counters-per
 complete -c countd -n "__fish_countd_using_subcommand serve" -l max-connections -d 'Clients that may be connected at a time [default: 1024]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l aligned -d 'Flush at multiples of the interval by the wall clock'
 complete -c countd -n "__fish_countd_using_subcommand serve" -l ephemeral -d 'Keep no state: totals start at 0 each time'
+complete -c countd -n "__fish_countd_using_subcommand serve" -l check -d 'Read all settings, say what would be served and where, and exit: 0, or 2 if a setting is wrong. Nothing is touched'
 complete -c countd -n "__fish_countd_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand incr" -l by -d 'How much to add to each NAME that has no amount of its own; 0 only makes the counter [default: 1]' -r -f

@@ -1,5 +1,5 @@
 //! countd counts things for scripts: `countd incr NAME` adds to a counter, `countd serve` keeps the counters
-//! and writes what each gained to stdout or a log file every flush interval, `countd dump` shows them.
+//! and writes what each gained to stdout, a log file or a collector every flush interval, `countd dump` shows them.
 //!
 //! **The promise:** when an increment is acknowledged it is counted once, exactly once, whatever process
 //! crashes afterwards; with `--fsync always` also when the machine does.

@@ -3,6 +3,8 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+pub mod spans;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

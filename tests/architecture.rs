@@ -22,7 +22,8 @@ const LAYERS: [&[&str]; 11] = [
 ];
 
 /// Who uses whom within a layer. Everything else there is strange to each other.
-const NEIGHBOURS: [(&str, &str); 3] = [("ids", "window"), ("report", "window"), ("frame", "codec")];
+const NEIGHBOURS: [(&str, &str); 4] =
+    [("ids", "window"), ("report", "window"), ("frame", "codec"), ("sink", "system")];
 
 /// The crate of the codec, and the one file that names it.
 const CODEC: (&str, &str) = ("bincode", "src/codec.rs");

@@ -35,6 +35,7 @@ use crate::system::paths::{Environment, client_socket};
 /// What countd can be told to do.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is read once")]
 pub enum Command {
     /// Keep the counters: the daemon
     #[command(after_help = serve::EXAMPLES)]

@@ -1,5 +1,7 @@
 //! `countd serve`: the daemon's options.
 
+mod check;
+mod sinks;
 mod socket;
 mod words;
 
@@ -15,11 +17,14 @@ use crate::commands::exit::{DONE, Failure};
 use crate::commands::settings::{self, Settings, VARIABLES};
 use crate::commands::words::Words;
 use crate::format::ReportFormat;
+use crate::format::size::parse_size;
 use crate::journal::Fsync;
 use crate::note::Level;
-use crate::server::assemble::{Config, SinkConfig, SpoolConfig, Surroundings};
+use crate::server::assemble::{Config, SpoolConfig, Surroundings};
 use crate::server::{Server, Stopper};
+use crate::sink::spec::Defaults;
 use crate::system::activation::Activation;
+use crate::system::command;
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
 use crate::system::memory;
@@ -30,6 +35,7 @@ use crate::system::paths::{Environment, ServeSocket, make_private_folder, state_
 use crate::system::signals::Signals;
 use crate::system::spool::{PRIVATE_MODE, SHARED_MODE};
 use crate::system::supervisor::{NotifySocket, Supervisor};
+use crate::turn::OWED_BYTES_MAX;
 use crate::window::{INTERVAL_MAX, INTERVAL_MIN};
 use words::Journals;
 
@@ -37,6 +43,8 @@ use words::Journals;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last messages get to be written at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What sinks may be owed, in bytes.
+const OWED_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=64 << 30;
 /// The most counters that can be allowed.
 const COUNTERS_MAX: u32 = 1 << 28;
 
@@ -45,6 +53,8 @@ EXAMPLES:
   countd serve                                   reports to stdout every 5 s
   countd serve --log-file /var/log/countd.log --interval 1m --aligned
   countd serve --log-file x.log --log-file -     both
+  countd serve --sink 'graphite://127.0.0.1:2003?interval=10s'
+  countd serve --sink 'exec:./send-on.sh?format=json' --check
   countd serve --ephemeral --socket ./test.sock  in a test
 
 EXIT STATUS:
@@ -53,8 +63,8 @@ folder of the socket is not to be trusted
 
 Each option can also come from the environment, as COUNTD_INTERVAL=1m; the command line wins.";
 
-/// Keeps the counters, and writes what each gained to stdout or a log file every flush interval. Runs in
-/// the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again.
+/// Keeps the counters, and writes what each gained to stdout, a log file or a collector every flush
+/// interval. Runs in the foreground until SIGTERM or SIGINT; SIGHUP opens the log files again.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Permission bits of the socket, octal, whatever the umask [default: 0666 in /run/countd, else 0600]
@@ -77,7 +87,15 @@ pub struct ServeArgs {
         value_hint = ValueHint::FilePath
     )]
     pub log_file: Vec<OsString>,
-    /// Format of reports: plain, logfmt or json [default: logfmt in a log file, plain on stdout]
+    /// Where reports go, as KIND:WHERE?OPTIONS; see SINKS below. May be given several times
+    #[arg(long, value_name = "SPEC", value_hint = ValueHint::Other)]
+    pub sink: Vec<String>,
+    /// Memory for reports that sinks have not taken, all together; past it the oldest are merged [default:
+    /// 64MiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_hint = ValueHint::Other)]
+    pub owed_max: Option<String>,
+    /// Format of reports: plain, logfmt, json, graphite or statsd [default: logfmt in a log file, plain on
+    /// stdout]
     #[arg(
         long,
         value_name = "FORMAT",
@@ -135,10 +153,17 @@ pub struct ServeArgs {
     /// Clients that may be connected at a time [default: 1024]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_hint = ValueHint::Other)]
     pub max_connections: Option<String>,
+    /// Read all settings, say what would be served and where, and exit: 0, or 2 if a setting is wrong. Nothing is
+    /// touched
+    #[arg(long)]
+    pub check: bool,
 }
 
 pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     let journals = Journals::of_process(invocation.environment);
+    if args.check {
+        return check(args, invocation, journals);
+    }
     match serve(args, invocation, journals) {
         Err(failure) if journals.stderr && failure.status() != DONE => {
             let line = journals.style().line(Level::Error, &failure.to_string());
@@ -147,6 +172,19 @@ pub(super) fn run(args: &ServeArgs, invocation: &mut Invocation<'_>) -> Result<u
         }
         done => done,
     }
+}
+
+fn check(
+    args: &ServeArgs,
+    invocation: &mut Invocation<'_>,
+    journals: Journals,
+) -> Result<u8, Failure> {
+    let (socket, _) = socket::choose(None, args, invocation)?;
+    let settings = invocation.settings();
+    let config = config(args, &settings, invocation.environment, &socket, journals)?;
+    let text = check::describe(&config, &socket, journals);
+    invocation.put(text.as_bytes())?;
+    Ok(DONE)
 }
 
 /// Takes over what the process was given, and serves until it is stopped.
@@ -201,7 +239,10 @@ fn serve_with(
     }
     words::say_where(&teller, &config, &socket, handed, server.counters());
     drop(teller);
-    server.run().map_err(|error| Failure::Refused(error.to_string()))?;
+    let ran = server.run();
+    // What they had taken by now is not known, so they get it again.
+    command::end_all();
+    ran.map_err(|error| Failure::Refused(error.to_string()))?;
     Ok(DONE)
 }
 
@@ -248,7 +289,15 @@ fn config(
     let counters_per_user_max =
         number(settings::MAX_COUNTERS_PER_USER, &args.max_counters_per_user, COUNTERS_MAX)?;
     let connections_max = number(settings::MAX_CONNECTIONS, &args.max_connections, 1 << 20)?;
+    let allowed = INTERVAL_MIN..=INTERVAL_MAX;
     let interval = args.interval.as_deref();
+    let interval = settings.duration(settings::INTERVAL, interval, INTERVAL, allowed)?;
+    let owed_bytes_max = match text(settings::OWED_MAX, &args.owed_max) {
+        Some(chosen) => chosen.parse(parse_owed)?,
+        None => OWED_BYTES_MAX,
+    };
+    let defaults = Defaults { format: None, omits_idle: !with_idle, interval };
+    let sinks = sinks::sinks(args, settings, journals, defaults)?;
     let path = socket.socket.path();
     let spool = match &state_folder {
         Some(state) => {
@@ -262,15 +311,15 @@ fn config(
         state_folder,
         spool,
         fsync,
-        sinks: sinks(args, settings, journals)?,
-        interval: settings.duration(
-            settings::INTERVAL,
-            interval,
-            INTERVAL,
-            INTERVAL_MIN..=INTERVAL_MAX,
-        )?,
+        with_idle: if sinks.is_empty() {
+            with_idle
+        } else {
+            sinks.iter().any(|sink| !sink.layout.omits_idle)
+        },
+        sinks,
+        owed_bytes_max,
+        interval,
         aligned: settings.switch(settings::ALIGNED, args.aligned, false)?,
-        with_idle,
         counters_max: counters_max.unwrap_or(1_000_000),
         counters_per_user_max,
         connections_max: usize::try_from(connections_max.unwrap_or(1024)).unwrap_or(usize::MAX),
@@ -287,42 +336,6 @@ fn spool(path: SpoolPath) -> SpoolConfig {
     SpoolConfig { folder: absolute(path.path()), mode, asked_for }
 }
 
-/// Where reports go, each place once.
-fn sinks(
-    args: &ServeArgs,
-    settings: &Settings<'_>,
-    journals: Journals,
-) -> Result<Vec<(SinkConfig, ReportFormat)>, Failure> {
-    let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
-    let format = match format {
-        Some(chosen) => Some(chosen.parse(str::parse::<ReportFormat>)?),
-        None => None,
-    };
-    let from_variable = || settings.choose(settings::LOG_FILE, None, false);
-    let mut paths = args.log_file.clone();
-    if paths.is_empty() {
-        paths.extend(from_variable().map(|chosen| chosen.value));
-    }
-    // The journal is no place for counts, unless somebody asks for it.
-    if paths.is_empty() && !journals.stdout {
-        paths.push("-".into());
-    }
-    let mut sinks: Vec<(SinkConfig, ReportFormat)> = Vec::new();
-    for path in paths {
-        let (sink, usual) = match path.to_str() {
-            Some("-") => (SinkConfig::Stdout, ReportFormat::Plain),
-            Some("") => return Err(Failure::Usage("--log-file: the path is empty".into())),
-            _ => (SinkConfig::LogFile(absolute(Path::new(&path))), ReportFormat::Logfmt),
-        };
-        if sinks.iter().any(|(known, _)| *known == sink) {
-            let path = path.display();
-            return Err(Failure::Usage(format!("--log-file {path} is given twice")));
-        }
-        sinks.push((sink, format.unwrap_or(usual)));
-    }
-    Ok(sinks)
-}
-
 fn parse_mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
@@ -334,6 +347,15 @@ fn parse_idle(text: &str) -> Result<bool, String> {
         "omit" => Ok(false),
         "zero" => Ok(true),
         _ => Err(format!("\"{}\" is neither omit nor zero", text.escape_debug())),
+    }
+}
+
+/// A size as memory for what sinks are owed.
+fn parse_owed(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    match usize::try_from(bytes).ok().filter(|bytes| OWED_BYTES.contains(bytes)) {
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("{text}: from 64KiB to 64GiB are allowed")),
     }
 }
 

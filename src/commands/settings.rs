@@ -44,6 +44,8 @@ settings! {
     INTERVAL "--interval" "COUNTD_INTERVAL"
     ALIGNED "--aligned" "COUNTD_ALIGNED"
     LOG_FILE "--log-file" "COUNTD_LOG_FILE"
+    SINK "--sink" "COUNTD_SINK"
+    OWED_MAX "--owed-max" "COUNTD_OWED_MAX"
     FORMAT "--format" "COUNTD_FORMAT"
     IDLE "--idle" "COUNTD_IDLE"
     STATE_DIR "--state-dir" "COUNTD_STATE_DIR"

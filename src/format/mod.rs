@@ -13,11 +13,14 @@ use std::time::{Duration, SystemTime};
 use serde::ser::{Serialize, Serializer};
 
 use crate::counter::name::tags;
-use crate::report::Report;
 
 pub mod duration;
+pub mod layout;
+mod lines;
+pub mod options;
 pub mod prometheus;
 mod report;
+pub mod size;
 pub mod snapshot;
 pub mod status;
 pub mod summary;
@@ -32,6 +35,10 @@ pub enum ReportFormat {
     Logfmt,
     /// An object a line, one for each counter.
     Json,
+    /// `PATH VALUE TIMESTAMP`, a line a counter, as carbon reads it.
+    Graphite,
+    /// `NAME:COUNT|c`, a line a counter.
+    Statsd,
 }
 
 /// How a snapshot reads.
@@ -60,8 +67,13 @@ pub struct UnknownWord {
 
 impl ReportFormat {
     /// All of them.
-    pub const ALL: [ReportFormat; 3] =
-        [ReportFormat::Plain, ReportFormat::Logfmt, ReportFormat::Json];
+    pub const ALL: [ReportFormat; 5] = [
+        ReportFormat::Plain,
+        ReportFormat::Logfmt,
+        ReportFormat::Json,
+        ReportFormat::Graphite,
+        ReportFormat::Statsd,
+    ];
 
     /// Its name on a command line.
     pub fn name(self) -> &'static str {
@@ -69,16 +81,8 @@ impl ReportFormat {
             ReportFormat::Plain => "plain",
             ReportFormat::Logfmt => "logfmt",
             ReportFormat::Json => "json",
-        }
-    }
-
-    /// Appends the report to `out`: a line a counter, in byte order of the names; nothing at all
-    /// when the report has no counts.
-    pub fn render(&self, report: &Report, out: &mut Vec<u8>) {
-        match self {
-            ReportFormat::Plain => report::plain(report, out),
-            ReportFormat::Logfmt => report::logfmt(report, out),
-            ReportFormat::Json => report::json(report, out),
+            ReportFormat::Graphite => "graphite",
+            ReportFormat::Statsd => "statsd",
         }
     }
 }
@@ -229,7 +233,10 @@ mod tests {
     #[test]
     fn an_unknown_format_is_refused_with_those_there_are() {
         let error = "xml".parse::<ReportFormat>().unwrap_err();
-        assert_eq!(error.to_string(), r#""xml" is not one of plain, logfmt, json"#);
+        assert_eq!(
+            error.to_string(),
+            r#""xml" is not one of plain, logfmt, json, graphite, statsd"#
+        );
         assert!("Json".parse::<SnapshotFormat>().is_err());
     }
 

@@ -4,57 +4,58 @@
 
 use serde::Serialize;
 
+use super::layout::Layout;
 use super::{Tags, Utc, float, printable, put, put_json};
 use crate::counter::name::base;
 use crate::report::Report;
 
 /// `NAME COUNT` a line.
-pub(super) fn plain(report: &Report, out: &mut Vec<u8>) {
-    for count in report.counts().iter() {
-        put(out, format_args!("{} {}\n", printable(count.name), count.count));
+pub(super) fn plain(layout: &Layout, report: &Report, out: &mut Vec<u8>) {
+    for line in layout.lines(report) {
+        put(out, format_args!("{} {}\n", printable(&line.name), line.count));
     }
 }
 
 /// `time=... window=... counter=... count=... total=... seconds=...` a line: the time is the
 /// window's end, the seconds are its measured length to the nearest millisecond.
-pub(super) fn logfmt(report: &Report, out: &mut Vec<u8>) {
+pub(super) fn logfmt(layout: &Layout, report: &Report, out: &mut Vec<u8>) {
     let window = &report.window;
     let begin = format!("time={} window={} counter=", Utc(window.end.wall_ms), window.number);
     let ms = window.length().as_nanos().saturating_add(500_000) / 1_000_000;
     let end = format!("seconds={}.{:03}", ms / 1000, ms % 1000);
-    for count in report.counts().iter() {
+    for line in layout.lines(report) {
         out.extend_from_slice(begin.as_bytes());
-        put_logfmt_value(out, count.name);
-        put(out, format_args!(" count={} total={} {end}\n", count.count, count.total));
+        put_logfmt_value(out, &line.name);
+        put(out, format_args!(" count={} total={} {end}\n", line.count, line.total));
     }
 }
 
 /// One object a line. The rate is per second of measured length, and null for a window of no
 /// length.
-pub(super) fn json(report: &Report, out: &mut Vec<u8>) {
+pub(super) fn json(layout: &Layout, report: &Report, out: &mut Vec<u8>) {
     let window = &report.window;
     let seconds = window.length().as_secs_f64();
     let first_window = (window.first != window.number).then_some(window.first);
-    for count in report.counts().iter() {
-        let line = Line {
-            counter: count.name,
-            name: base(count.name),
-            tags: Tags(count.name),
-            count: count.count,
-            total: count.total,
-            rate: (seconds > 0.0).then(|| float(count.count) / seconds),
+    for line in layout.lines(report) {
+        let object = Object {
+            counter: &line.name,
+            name: base(&line.name),
+            tags: Tags(&line.name),
+            count: line.count,
+            total: line.total,
+            rate: (seconds > 0.0).then(|| float(line.count) / seconds),
             window: window.number,
             start: Utc(window.start.wall_ms),
             end: Utc(window.end.wall_ms),
             first_window,
         };
-        put_json(out, &line);
+        put_json(out, &object);
         out.push(b'\n');
     }
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Object<'a> {
     counter: &'a str,
     name: &'a str,
     tags: Tags<'a>,
@@ -81,6 +82,7 @@ fn put_logfmt_value(out: &mut Vec<u8>, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -117,7 +119,8 @@ mod tests {
 
     fn text(format: ReportFormat, report: &Report) -> String {
         let mut out = Vec::new();
-        format.render(report, &mut out);
+        let report = Report::new(report.window, report.counts().clone());
+        Layout::of(format).render(&[Arc::new(report)], &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::duration::{ago, short};
+use super::size::size;
 use super::table::{put_padded, width};
 use super::{Utc, float, printable, put, put_json};
 use crate::protocol::{StatusReport, Value};
@@ -34,28 +35,9 @@ fn for_a_person(value: &Value, now_ms: u64) -> String {
         Value::Text(text) if text.is_empty() => "-".to_owned(),
         Value::Text(text) => text.clone(),
         Value::Number(number) => number.to_string(),
-        Value::Bytes(number) => bytes(*number),
+        Value::Bytes(number) => size(*number),
         Value::DurationMs(ms) => short(Duration::from_millis(*ms)),
         Value::TimeMs(moment_ms) => ago(*moment_ms, now_ms),
-    }
-}
-
-/// A size in its largest binary unit with at most one decimal, cut off: `512 B`, `1.2 MiB`.
-fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // In tenths, so that the decimal is exact.
-    let mut tenths = u128::from(number).saturating_mul(10);
-    let mut unit = "B";
-    for larger in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = larger;
-    }
-    match tenths % 10 {
-        0 => format!("{} {unit}", tenths / 10),
-        tenth => format!("{}.{tenth} {unit}", tenths / 10),
     }
 }
 
@@ -157,21 +139,6 @@ last error     -
     fn an_empty_status_is_no_line_and_no_problems() {
         assert_eq!(table(&StatusReport::default()), "");
         assert_eq!(json(&StatusReport::default()), "{\"problems\":[]}\n");
-    }
-
-    #[test]
-    fn sizes_are_told_in_their_largest_unit() {
-        for (number, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1 KiB"),
-            (1_258_292, "1.2 MiB"),
-            (1_048_575, "1023.9 KiB"),
-            (16 << 20, "16 MiB"),
-            (u64::MAX, "15.9 EiB"),
-        ] {
-            assert_eq!(bytes(number), expected);
-        }
     }
 
     #[test]

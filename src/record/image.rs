@@ -117,6 +117,9 @@ impl Image {
         for sink in &self.sinks {
             let (place, acknowledged) = (sink.place.as_str(), sink.acknowledged);
             out.put(&Record::SinkAdded { place, acknowledged })?;
+            if let Some(second) = sink.reached {
+                out.put(&Record::SinkReached { place, second })?;
+            }
             if let Some(offer) = sink.offered.clone() {
                 out.put(&Record::Offered { place, offer })?;
             }

@@ -44,8 +44,8 @@ pub struct Offer {
     pub first: u64,
     /// The number of the last window.
     pub last: u64,
-    /// The exposition format by its name.
-    pub format: String,
+    /// The layout, as text: the exposition format by its name, and options.
+    pub layout: String,
     /// For a log file, where the bytes go.
     pub file: Option<FilePlace>,
 }
@@ -210,6 +210,13 @@ pub enum Record<'a> {
     Released {
         /// The session of its id.
         session: u128,
+    },
+    /// A sink was offered what has this timestamp, and gets later ones only.
+    SinkReached {
+        /// Its place.
+        place: &'a str,
+        /// The timestamp, in seconds since 1970-01-01 UTC.
+        second: u64,
     },
 }
 

@@ -158,6 +158,7 @@ impl Replay {
                 state.hold(session);
             }
             Record::Released { session } => state.release(session),
+            Record::SinkReached { place, second } => state.reach(place, second),
             Record::Started { boot, at } => state.ids.start(boot, at.boot_ns),
             checkpoint @ (Record::Base { .. }
             | Record::Counter { .. }

@@ -34,6 +34,8 @@ pub struct SinkState {
     pub acknowledged: u64,
     /// What was handed to it and is not acknowledged.
     pub offered: Option<Offer>,
+    /// The last timestamp it was offered, in seconds, if that matters to it.
+    pub reached: Option<u64>,
 }
 
 /// How to take one change back. Changes are taken back in reverse order.
@@ -377,7 +379,12 @@ impl State {
     /// Adds a sink that has all windows up to `acknowledged`.
     pub fn add_sink(&mut self, place: &str, acknowledged: u64) {
         self.sinks.retain(|sink| sink.place != place);
-        self.sinks.push(SinkState { place: place.into(), acknowledged, offered: None });
+        self.sinks.push(SinkState {
+            place: place.into(),
+            acknowledged,
+            offered: None,
+            reached: None,
+        });
     }
 
     /// Forgets a sink and what it was owed.
@@ -395,6 +402,13 @@ impl State {
     pub fn offer(&mut self, place: &str, offer: Offer) {
         if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.place == place) {
             sink.offered = Some(offer);
+        }
+    }
+
+    /// Notes up to which timestamp a sink was offered windows.
+    pub fn reach(&mut self, place: &str, second: u64) {
+        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.place == place) {
+            sink.reached = Some(second);
         }
     }
 

@@ -28,8 +28,8 @@ fn records_have_these_bytes() {
     let id = RequestId { session: 9, seq: 8, born_ns: 7 };
     let window = Window { first: 1, number: 2, start, start_boot: 5, end: moment(6), end_boot: 7 };
     let file = Some(FilePlace { device: 1, inode: 2, offset: 3, length: 4, crc: 5 });
-    let offer = Offer { first: 1, last: 2, format: "json".into(), file };
-    let golden: [(Record<'_>, &[u8]); 20] = [
+    let offer = Offer { first: 1, last: 2, layout: "json".into(), file };
+    let golden: [(Record<'_>, &[u8]); 21] = [
         (Record::Defined { id: 1, kind: 0, creator: 2, name }, &[0, 1, 0, 2, 2, 97, 98]),
         (Record::Total { id: 1, total: 300 }, &[1, 1, 251, 44, 1]),
         (Record::Deleted { id: 1 }, &[2, 1]),
@@ -75,6 +75,7 @@ fn records_have_these_bytes() {
         (Record::End { records: 9 }, &[17, 9]),
         (Record::Held { session: 300 }, &[18, 251, 44, 1]),
         (Record::Released { session: 9 }, &[19, 9]),
+        (Record::SinkReached { place: "p", second: 3 }, &[20, 1, 112, 3]),
     ];
     for (record, expected) in golden {
         assert_eq!(bytes(&record), expected, "{record:?}");
@@ -200,7 +201,7 @@ impl Live {
 
     fn sink(&mut self, what: u8) {
         let last = self.state.open.number - 1;
-        match (what % 4, self.state.sink("stdout").is_some()) {
+        match (what % 5, self.state.sink("stdout").is_some()) {
             (0, _) => {
                 self.write(&Record::SinkAdded { place: "stdout", acknowledged: last });
                 self.state.add_sink("stdout", last);
@@ -210,9 +211,14 @@ impl Live {
                 self.state.acknowledge("stdout", last);
             }
             (2, true) => {
-                let offer = Offer { first: 1, last, format: "plain".into(), file: None };
+                let offer = Offer { first: 1, last, layout: "plain".into(), file: None };
                 self.write(&Record::Offered { place: "stdout", offer: offer.clone() });
                 self.state.offer("stdout", offer);
+            }
+            (4, true) => {
+                let second = self.clock;
+                self.write(&Record::SinkReached { place: "stdout", second });
+                self.state.reach("stdout", second);
             }
             (3, true) if last > 2 => {
                 self.write(&Record::Merged { first: last - 1, last });

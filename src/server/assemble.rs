@@ -12,12 +12,14 @@ use super::network::UnixNetwork;
 use super::spool::SpoolSetup;
 use super::worker::{Threads, Wake};
 use super::{ConnectionLimits, Notice, Server, ServerError, Setup, SinkSetup, Stopper};
-use crate::format::ReportFormat;
 use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
 use crate::note::Level;
 use crate::protocol::Value;
 use crate::record::state::State;
-use crate::sink::{Sink, log_file::LogFile, stdout::Stdout};
+use crate::sink::spec::{Kind, SinkSpec};
+use crate::sink::{
+    Sink, exec::Exec, graphite::Graphite, log_file::LogFile, statsd::Statsd, stdout::Stdout,
+};
 use crate::spool::Intake;
 use crate::system::activation::HandedOver;
 use crate::system::clock::{self, Clock, SystemClock};
@@ -28,17 +30,8 @@ use crate::system::random;
 use crate::system::signals::Signals;
 use crate::system::spool::{SpoolFolder, SpoolFolderError, Watch};
 use crate::system::supervisor::Supervisor;
-use crate::turn::Rules;
+use crate::turn::{OWED_BYTES_MAX, Rules};
 use crate::window::{BootId, Moment};
-
-/// Where reports go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SinkConfig {
-    /// Standard output.
-    Stdout,
-    /// A log file.
-    LogFile(PathBuf),
-}
 
 /// A spool that requests are to be taken out of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +55,10 @@ pub struct Config {
     pub spool: Option<SpoolConfig>,
     /// When the journal is synced.
     pub fsync: Fsync,
-    /// Where reports go, and as what.
-    pub sinks: Vec<(SinkConfig, ReportFormat)>,
+    /// Where reports go, and as what; a path is absolute.
+    pub sinks: Vec<SinkSpec>,
+    /// Memory for closed windows that sinks are owed.
+    pub owed_bytes_max: usize,
     /// Spacing of flushes.
     pub interval: Duration,
     /// Whether flushes come at multiples of the interval by the wall clock.
@@ -89,6 +84,7 @@ impl Config {
             spool: None,
             fsync: Fsync::Everysec,
             sinks: Vec::new(),
+            owed_bytes_max: OWED_BYTES_MAX,
             interval: Duration::from_secs(5),
             aligned: false,
             with_idle: false,
@@ -300,20 +296,30 @@ fn open_spool(
 }
 
 fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {
-    let mut sinks = Vec::new();
-    for (sink, format) in &config.sinks {
-        let (place, sink): (String, Box<dyn Sink>) = match sink {
-            SinkConfig::Stdout => ("stdout".into(), Box::new(Stdout::default())),
-            SinkConfig::LogFile(path) => {
-                let failed = |source| StartError::LogFile { path: path.clone(), source };
-                let path = std::path::absolute(path).map_err(failed)?;
-                let file = open_log_file(&path, config.fsync != Fsync::No).map_err(failed)?;
-                (format!("file:{}", path.display()), Box::new(file))
-            }
-        };
-        sinks.push(SinkSetup { place, format: *format, sink });
-    }
-    Ok(sinks)
+    let open = |spec: &SinkSpec| {
+        Ok(SinkSetup { place: spec.sink_place(), sink: open_sink(spec, config)? })
+    };
+    config.sinks.iter().map(open).collect()
+}
+
+fn open_sink(spec: &SinkSpec, config: &Config) -> Result<Box<dyn Sink>, StartError> {
+    Ok(match &spec.kind {
+        Kind::Stdout => Box::new(Stdout::default()),
+        Kind::File(path) => {
+            let failed = |source| StartError::LogFile { path: path.clone(), source };
+            Box::new(open_log_file(path, config.fsync != Fsync::No).map_err(failed)?)
+        }
+        Kind::Graphite { to, delivered, timeout } => {
+            Box::new(Graphite::new(to.clone(), *delivered, *timeout))
+        }
+        Kind::Statsd { to, packet } => Box::new(Statsd::udp(to.clone(), *packet)),
+        Kind::StatsdUnix { path, packet, timeout } => {
+            Box::new(Statsd::unix(path.clone(), *packet, *timeout))
+        }
+        Kind::Exec { words, shell, timeout, .. } => {
+            Box::new(Exec::new(words, *shell, *timeout).map_err(StartError::System)?)
+        }
+    })
 }
 
 fn open_log_file(path: &Path, synced: bool) -> io::Result<LogFile> {
@@ -333,6 +339,7 @@ fn rules(config: &Config, owner: u32) -> Rules {
         interval: config.interval,
         aligned: config.aligned,
         with_idle: config.with_idle,
+        owed_bytes_max: config.owed_bytes_max,
     }
 }
 

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::format::ReportFormat;
 use crate::journal::{Fsync, Journal};
 use crate::note::Level;
 use crate::report::Report;
@@ -59,7 +58,6 @@ pub struct Server {
     appending: Appending,
     fsync: Fsync,
     sinks: Vec<SinkWorker>,
-    formats: Vec<ReportFormat>,
     connections: Connections,
     inbox: Receiver<News>,
     events: Vec<SinkEvent>,
@@ -106,10 +104,9 @@ impl Server {
     pub fn start(mut setup: Setup, stopper: Stopper) -> Result<Server, ServerError> {
         let now = setup.clock.now();
         let (mailbox, inbox) = Mailbox::new(setup.wake);
-        let places: Vec<SinkPlace> = setup.sinks.iter().map(place_of).collect();
+        let places: Vec<SinkPlace> = setup.sinks.iter().map(|sink| sink.place.clone()).collect();
         let (core, records, notes) =
             Core::start(setup.state, setup.rules, &places, setup.boot, now);
-        let formats = setup.sinks.iter().map(|sink| sink.format).collect();
         let (mut sinks, workers) = (Vec::new(), &mut setup.workers);
         for (number, setup) in setup.sinks.into_iter().enumerate() {
             let worker = workers.spawn(&format!("sink-{number}")).map_err(ServerError::Thread)?;
@@ -131,7 +128,6 @@ impl Server {
             appending: Appending::new(setup.fsync),
             fsync: setup.fsync,
             sinks,
-            formats,
             connections: Connections::new(setup.limits),
             inbox,
             events: Vec::new(),
@@ -358,11 +354,9 @@ impl Server {
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         for action in self.core.advanced(result) {
             match action {
-                Action::Prepare { sink, format, reports, offered } => {
-                    let configured = self.formats.get(sink).copied();
-                    let format = format.parse().ok().or(configured);
-                    if let (Some(worker), Some(format)) = (self.sinks.get_mut(sink), format) {
-                        worker.prepare(format, reports, offered);
+                Action::Prepare { sink, layout, reports, offered } => {
+                    if let Some(worker) = self.sinks.get_mut(sink) {
+                        worker.prepare(layout, reports, offered);
                     }
                 }
                 Action::Write { sink } => {
@@ -396,8 +390,4 @@ impl Server {
         }
         self.connections.activate(peer.connection);
     }
-}
-
-fn place_of(setup: &SinkSetup) -> SinkPlace {
-    SinkPlace { place: setup.place.clone(), format: setup.format.to_string() }
 }

@@ -7,7 +7,6 @@ use super::ConnectionLimits;
 use super::network::Network;
 use super::spool::SpoolSetup;
 use super::worker::{Wake, Workers};
-use crate::format::ReportFormat;
 use crate::journal::{Fsync, Journal};
 use crate::note::Level;
 use crate::protocol::Value;
@@ -16,7 +15,7 @@ use crate::sink::Sink;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
 use crate::system::supervisor::Supervisor;
-use crate::turn::Rules;
+use crate::turn::{Rules, SinkPlace};
 use crate::window::BootId;
 
 /// Takes messages for the operator.
@@ -25,10 +24,8 @@ pub type Notice = Box<dyn FnMut(Level, &str) + Send>;
 /// A sink and what it gets.
 #[derive(Debug)]
 pub struct SinkSetup {
-    /// Its name in the state: `stdout`, or `file:` and the path.
-    pub place: String,
-    /// The exposition format.
-    pub format: ReportFormat,
+    /// Its place, and what it is offered.
+    pub place: SinkPlace,
     /// Where it writes.
     pub sink: Box<dyn Sink>,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::worker::{Mailbox, News, Worker};
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::sink::{Sink, SinkError};
@@ -39,11 +39,11 @@ impl SinkWorker {
     /// Lets it prepare these windows, which were offered before at this place.
     pub(super) fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: Layout,
         reports: Vec<Arc<Report>>,
         offered: Option<FilePlace>,
     ) {
-        self.order(move |sink| sink.prepare(format, &reports, offered).map(SinkNews::Prepared));
+        self.order(move |sink| sink.prepare(&layout, &reports, offered).map(SinkNews::Prepared));
     }
 
     /// Lets it write what it prepared.
@@ -70,7 +70,13 @@ impl SinkWorker {
     ) {
         let (number, sink, mailbox) = (self.number, Arc::clone(&self.sink), self.mailbox.clone());
         self.worker.submit(Box::new(move || {
-            let done = order(&mut **sink.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = order(&mut **sink);
+            for line in sink.said() {
+                let news = SinkNews::Said(line);
+                mailbox.leave(News::Sink(SinkEvent { sink: number, news }));
+            }
+            drop(sink);
             let news = done.unwrap_or_else(|error| match error {
                 SinkError::Failed(why) => SinkNews::Failed(why),
                 SinkError::Gone(why) => SinkNews::Gone(why),

@@ -37,6 +37,7 @@ impl Server {
         }
         self.answer_received()?;
         self.core.flush_soon();
+        self.core.let_go();
         self.turn(Some(Duration::ZERO))?;
         let until_ns = self.clock.now().boot_ns.saturating_add(SINKS_NS);
         while !self.core.sinks_are_even() && self.is_patient(until_ns) {

@@ -23,6 +23,7 @@ use super::worker::{Threads, Workers};
 use super::*;
 use crate::disk::fake::FakeDisk;
 use crate::disk::fake::spool::FakeSpool;
+use crate::format::ReportFormat;
 use crate::frame;
 use crate::ids::RequestId;
 use crate::journal::{Fresh, Opened};
@@ -31,7 +32,7 @@ use crate::record::state::State;
 use crate::sink::Sink;
 use crate::spool::Intake;
 use crate::system::supervisor::Supervisor;
-use crate::turn::Rules;
+use crate::turn::{OWED_BYTES_MAX, Rules, SinkPlace};
 use crate::window::BootId;
 
 const BOOT: BootId = 3;
@@ -109,7 +110,7 @@ impl Daemon {
             let (sink, log, gate) = FakeSink::new();
             let sink: Box<dyn Sink> = Box::new(sink);
             let place = format!("file:/{number}");
-            sinks.push(SinkSetup { place, format: ReportFormat::Plain, sink });
+            sinks.push(SinkSetup { place: SinkPlace::new(&place, ReportFormat::Plain), sink });
             logs.push(log);
             gates.push(gate);
         }
@@ -132,6 +133,7 @@ impl Daemon {
                 interval: Duration::from_secs(5),
                 aligned: false,
                 with_idle: false,
+                owed_bytes_max: OWED_BYTES_MAX,
             },
             spool: kind.spool.map(|disk| SpoolSetup {
                 path: "/spool".into(),

@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Sink, SinkError, render};
+use super::{Sink, SinkError};
 use crate::disk::{Disk, File, Identity};
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::turn::Prepared;
@@ -181,13 +181,16 @@ impl LogFile {
 impl Sink for LogFile {
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
         self.rendered.clear();
         self.place = None;
-        render(format, reports, &mut self.rendered);
+        layout.render(reports, &mut self.rendered);
+        if self.rendered.is_empty() {
+            return Ok(Prepared::Already);
+        }
         let settled = offered.map(|offered| self.settle(offered)).transpose();
         let settled = settled.map_err(|error| self.failed("look for a report in", &error))?;
         if settled == Some(Trace::Whole) {

@@ -1,13 +1,17 @@
 //! Sinks: where reports go. A sink may block for as long as it likes: whoever drives it does so beside the
 //! loop. Which windows a sink gets, and when, is decided in the turn; this only carries it out.
 
+pub mod exec;
+pub mod graphite;
 pub mod log_file;
+pub mod spec;
+pub mod statsd;
 pub mod stdout;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::turn::Prepared;
@@ -30,7 +34,7 @@ pub trait Sink: Send + fmt::Debug {
     /// [`SinkError`] when they could not be written now.
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError>;
@@ -41,12 +45,11 @@ pub trait Sink: Send + fmt::Debug {
     /// [`SinkError`] when not all of it is written.
     fn write(&mut self) -> Result<(), SinkError>;
 
+    /// What it has to tell the operator since it was last asked, a line each.
+    fn said(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Opens its output anew at the next report, if it has a name to open.
     fn reopen(&mut self) {}
-}
-
-fn render(format: ReportFormat, reports: &[Arc<Report>], out: &mut Vec<u8>) {
-    for report in reports {
-        format.render(report, out);
-    }
 }

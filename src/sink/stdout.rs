@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{Sink, SinkError, render};
-use crate::format::ReportFormat;
+use super::{Sink, SinkError};
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::turn::Prepared;
@@ -22,12 +22,15 @@ pub struct Stdout {
 impl Sink for Stdout {
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         _offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
         let mut text = Vec::new();
-        render(format, reports, &mut text);
+        layout.render(reports, &mut text);
+        if text.is_empty() {
+            return Ok(Prepared::Already);
+        }
         // The same report again is one that failed half-way: what is out already stays out.
         if text != self.rendered {
             self.rendered = text;

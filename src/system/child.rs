@@ -253,7 +253,8 @@ fn c_string(text: &OsStr) -> CString {
     CString::new(bytes.get(..end).unwrap_or_default()).unwrap_or_default()
 }
 
-fn environment() -> Vec<CString> {
+/// The variables of this process.
+pub(super) fn environment() -> Vec<CString> {
     let variables = std::env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);

@@ -12,8 +12,10 @@
 
 mod deleting;
 mod increment;
+mod offering;
 mod refusal;
 mod reports;
+mod rules;
 mod select;
 mod sinks;
 pub mod snapshot;
@@ -43,9 +45,11 @@ use crate::window::{BootId, Moment, Schedule};
 use deleting::Deletion;
 use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
+pub use reports::RETRY_NS;
 use reports::{Planned, Waiter};
+pub use rules::{OWED_BYTES_MAX, Rules};
 use sinks::SinkRun;
-pub use sinks::{Prepared, SinkEvent, SinkNews, SinkPlace};
+pub use sinks::{Prepared, REPORTS_OFFERED_MAX, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
 use spool::Counting;
 pub use spool::{HELD_MAX, Outcome, Spooled};
@@ -60,23 +64,6 @@ pub struct Peer {
     pub connection: u64,
     /// The uid at the other end.
     pub uid: u32,
-}
-
-/// What counting is limited to, and how flushes are made.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Counters in all.
-    pub counters_max: u32,
-    /// Counters that one uid may create; root and the owner are exempt.
-    pub counters_per_user_max: u32,
-    /// The uid the daemon runs as; it and root may flush and delete.
-    pub owner: u32,
-    /// Spacing of flushes.
-    pub interval: Duration,
-    /// Whether flushes come at multiples of the interval by the wall clock.
-    pub aligned: bool,
-    /// Whether idle counters are reported with 0.
-    pub with_idle: bool,
 }
 
 /// An answer that can be given now.
@@ -130,6 +117,8 @@ pub struct Core {
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
     runs: Vec<SinkRun>,
+    /// Sinks get at once what would wait for more windows otherwise.
+    letting_go: bool,
     /// After a failed append, nothing is planned again before this moment.
     hold_until_ns: u64,
     increments: u64,
@@ -180,6 +169,7 @@ impl Core {
             planned: Vec::new(),
             waiters: Vec::new(),
             runs: Vec::new(),
+            letting_go: false,
             hold_until_ns: 0,
             increments: 0,
             refusals: Refusals::default(),

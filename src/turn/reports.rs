@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::refusal::{Reason, Refused};
 use super::sinks::{Phase, SinkEvent, describe_debt};
 use super::{Core, Peer, Reply, ms};
+use crate::format::layout::Layout;
 use crate::note::{Level, Note};
 use crate::protocol::Response;
 use crate::record::{FilePlace, Offer, Record};
@@ -17,10 +18,11 @@ use crate::window::{Moment, Window};
 pub(super) const WAITERS_MAX: usize = 1_024;
 /// Closed windows kept for sinks; past it, those never offered are merged.
 pub(super) const WINDOWS_OWED_MAX: usize = 1_000;
-/// Counts in the closed windows kept for sinks; past it, likewise.
-pub(super) const COUNTS_OWED_MAX: usize = 2_000_000;
+/// Bytes that a count in a closed window takes, about, of
+/// [`Rules::owed_bytes_max`](super::Rules::owed_bytes_max).
+pub(super) const COUNT_BYTES: usize = 32;
 /// How long a sink that failed, or a journal that did, is left alone.
-pub(super) const RETRY_NS: u64 = 1_000_000_000;
+pub const RETRY_NS: u64 = 1_000_000_000;
 
 /// What the loop is to do after an advance.
 #[derive(Debug)]
@@ -29,8 +31,8 @@ pub enum Action {
     Prepare {
         /// Which sink.
         sink: usize,
-        /// The exposition format by its name.
-        format: String,
+        /// How they read.
+        layout: Layout,
         /// The windows, oldest first.
         reports: Vec<Arc<Report>>,
         /// Where in a file they were offered before.
@@ -56,11 +58,12 @@ pub(super) enum Planned {
         window: Window,
         with_idle: bool,
     },
-    /// `again` if it may be in the output already.
+    /// `again` if it may be in the output already; `second` is its last timestamp, if that matters.
     Offer {
         sink: usize,
         offer: Offer,
         again: bool,
+        second: Option<u64>,
     },
     Acknowledge {
         sink: usize,
@@ -104,7 +107,13 @@ impl Core {
         let until_ns = self.now.boot_ns.saturating_add(timeout_ns);
         self.waiters.push(Waiter { peer, window: None, until_ns, behind: Vec::new() });
         self.flush_wanted = true;
+        self.hasten_sinks();
         Ok(())
+    }
+
+    /// Whether somebody waits for sinks to take a window that was closed.
+    pub(super) fn somebody_waits_for_sinks(&self) -> bool {
+        self.waiters.iter().any(|waiter| waiter.window.is_some())
     }
 
     /// Lets nobody wait for a flush longer than until then.
@@ -124,6 +133,12 @@ impl Core {
         self.state.open.start
     }
 
+    /// The end is near: sinks get all there is, at once, and those that failed are tried again.
+    pub fn let_go(&mut self) {
+        self.letting_go = true;
+        self.hasten_sinks();
+    }
+
     /// A closed window whose counts are still to be put together, on any thread but the loop's.
     pub fn unsettled(&self) -> Option<Arc<Report>> {
         self.state.unsettled().cloned()
@@ -141,7 +156,13 @@ impl Core {
             .then(|| self.schedule.due_boot_ns());
         let asked = (self.flush_wanted || !self.planned.is_empty()).then_some(0);
         let retries = self.runs.iter().filter_map(|run| run.phase.retried_at_ns());
-        let held = retries.chain(flush).chain(asked).min().map(|at| at.max(self.hold_until_ns));
+        let spans = self.runs.iter().filter_map(|run| run.held_until_ns);
+        let held = retries
+            .chain(spans)
+            .chain(flush)
+            .chain(asked)
+            .min()
+            .map(|at| at.max(self.hold_until_ns));
         let waiters = self.waiters.iter().map(|waiter| waiter.until_ns);
         let deleting = self.is_deleting().then_some(0);
         waiters.chain(held).chain(deleting).min()
@@ -206,7 +227,7 @@ impl Core {
         self.prepare_owed(&mut actions);
         self.answer_waiters(&mut actions);
         if let Some(since) = self.flushing_since_ns
-            && self.sinks_are_even()
+            && !self.anything_is_due()
         {
             self.flushing_since_ns = None;
             self.last_flush_ms = Some(self.now.boot_ns.saturating_sub(since) / 1_000_000);
@@ -243,7 +264,8 @@ impl Core {
     fn plan_merge(&mut self) {
         let counts = self.state.closed().map(|report| report.counts_at_most());
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
-            || counts.fold(0_usize, usize::saturating_add) > COUNTS_OWED_MAX;
+            || counts.fold(0_usize, usize::saturating_add)
+                > self.rules.owed_bytes_max / COUNT_BYTES;
         // How many counts there are is not known before; the loop comes back once they are settled.
         if !over || self.state.unsettled().is_some() {
             return;
@@ -274,9 +296,12 @@ impl Core {
             Planned::Close { window, with_idle } => {
                 self.write(&Record::Closed { window: *window, with_idle: *with_idle });
             }
-            Planned::Offer { sink, offer, .. } => {
+            Planned::Offer { sink, offer, second, .. } => {
                 let place = place(self, *sink);
                 self.write(&Record::Offered { place: &place, offer: offer.clone() });
+                if let &Some(second) = second {
+                    self.write(&Record::SinkReached { place: &place, second });
+                }
             }
             Planned::Acknowledge { sink, last } => {
                 let place = place(self, *sink);
@@ -301,7 +326,7 @@ impl Core {
                 self.refusals.flushed();
                 actions.push(Action::Flushed(report));
             }
-            Planned::Offer { sink, offer, again } => {
+            Planned::Offer { sink, offer, again, second } => {
                 let Some(run) = self.runs.get_mut(sink) else { return };
                 if again {
                     let (place, last) = (&run.place.place, offer.last);
@@ -316,6 +341,9 @@ impl Core {
                 }
                 run.phase = Phase::Writing { last: offer.last };
                 self.state.offer(&run.place.place, offer);
+                if let Some(second) = second {
+                    self.state.reach(&run.place.place, second);
+                }
                 actions.push(Action::Write { sink });
             }
             Planned::Acknowledge { sink, last } => {

@@ -2,26 +2,41 @@
 //! two steps: it prepares them, which touches no output, and writes them once the journal knows what it was
 //! offered, so that after a crash a start can tell what may be there already. Nothing is written here.
 
-use std::sync::Arc;
-
 use super::Core;
-use super::reports::{Action, Planned, RETRY_NS};
+use super::reports::{Planned, RETRY_NS};
+use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::note::{Level, Note};
 use crate::protocol::Value;
 use crate::record::state::SinkState;
 use crate::record::{FilePlace, Offer, Record};
-use crate::report::Report;
 
-/// Windows handed to a sink at a time.
-const WINDOWS_OFFERED_MAX: usize = 64;
+/// Reports handed to a sink at a time.
+pub const REPORTS_OFFERED_MAX: usize = 64;
 
 /// A sink that this daemon has: where reports go, and as what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkPlace {
-    /// `stdout`, or `file:` and the path.
+    /// What names it in the state, whatever its options: `stdout`, or `file:` and the path.
     pub place: String,
-    /// The exposition format by its name.
-    pub format: String,
+    /// How reports read for it.
+    pub layout: Layout,
+    /// Reports handed to it at a time.
+    pub at_a_time: usize,
+    /// How long it is left alone at most after it failed; each time longer than before.
+    pub pause_ns_max: u64,
+}
+
+impl SinkPlace {
+    /// A sink on this machine, which is tried again every second, in this format.
+    pub fn new(place: &str, format: ReportFormat) -> SinkPlace {
+        SinkPlace {
+            place: place.to_owned(),
+            layout: Layout::of(format),
+            at_a_time: REPORTS_OFFERED_MAX,
+            pause_ns_max: RETRY_NS,
+        }
+    }
 }
 
 /// What a sink says.
@@ -38,11 +53,13 @@ pub struct SinkEvent {
 pub enum Prepared {
     /// They can be written, to something that has no places.
     Anywhere,
+    /// They can be written, to something that is the same whether they are written once or more often.
+    AnyTimes,
     /// They can be written, to a file, there; nothing of them was written before.
     At(FilePlace),
     /// They can be written, to a file, there; what became of an earlier offer cannot be told.
     InDoubt(FilePlace),
-    /// They were written, whole, when they were offered before.
+    /// They were written, whole, when they were offered before, or there is nothing to write.
     Already,
 }
 
@@ -57,6 +74,8 @@ pub enum SinkNews {
     Failed(String),
     /// The sink will never take anything again.
     Gone(String),
+    /// A line for the operator, whatever it does.
+    Said(String),
 }
 
 /// How a sink is doing.
@@ -64,8 +83,13 @@ pub enum SinkNews {
 pub(super) struct SinkRun {
     pub(super) place: SinkPlace,
     pub(super) phase: Phase,
-    /// The format of what is being prepared: the sink's own, or that of an offer of an earlier run.
-    format: String,
+    /// The layout of what is being prepared: the sink's own, or that of an offer of an earlier run.
+    pub(super) layout: Layout,
+    /// What it is owed is held back until then, as more may belong to it; while this window is open.
+    pub(super) held_until_ns: Option<u64>,
+    pub(super) held_in: u64,
+    /// How often it failed since it last took something.
+    failures: u32,
     /// What it is offered first was on its way when the last run ended.
     pub(super) repeats: bool,
     last_success_ms: Option<u64>,
@@ -129,7 +153,7 @@ impl Phase {
     }
 
     /// Whether it can be given an order.
-    fn is_free(self, now_ns: u64) -> bool {
+    pub(super) fn is_free(self, now_ns: u64) -> bool {
         self == Phase::Idle || self.retried_at_ns().is_some_and(|at| now_ns >= at)
     }
 }
@@ -157,7 +181,10 @@ impl Core {
         for new in sinks {
             let mut repeats = false;
             match known.iter().find(|old| old.place == new.place) {
-                Some(old) => repeats = old.offered.is_some(),
+                Some(old) => {
+                    repeats = old.offered.is_some();
+                    notes.extend(old.offered.as_ref().and_then(|offer| unreadable(new, offer)));
+                }
                 None => {
                     let acknowledged = self.state.open.number.saturating_sub(1);
                     self.write(&Record::SinkAdded { place: &new.place, acknowledged });
@@ -167,7 +194,10 @@ impl Core {
             self.runs.push(SinkRun {
                 place: new.clone(),
                 phase: Phase::Idle,
-                format: new.format.clone(),
+                layout: new.layout.clone(),
+                held_until_ns: None,
+                held_in: 0,
+                failures: 0,
                 repeats,
                 last_success_ms: None,
                 last_error: None,
@@ -195,14 +225,21 @@ impl Core {
             (SinkNews::Prepared(prepared), Phase::Preparing { first, last }) => {
                 let (file, again) = match prepared {
                     Prepared::Anywhere => (None, run.repeats),
+                    Prepared::AnyTimes => (None, false),
                     Prepared::At(place) => (Some(place), false),
                     Prepared::InDoubt(place) => (Some(place), true),
                     Prepared::Already => return self.acknowledge(sink, last),
                 };
                 run.repeats = false;
                 run.phase = Phase::Offering { first, last };
-                let offer = Offer { first, last, format: run.format.clone(), file };
-                self.planned.push(Planned::Offer { sink, offer, again });
+                let layout = run.layout.clone();
+                let offer = Offer { first, last, layout: layout.to_string(), file };
+                let second = self.last_second(&layout, first, last);
+                self.planned.push(Planned::Offer { sink, offer, again, second });
+            }
+            (SinkNews::Said(line), _) => {
+                let text = format!("{}: {line}", run.place.place);
+                self.notes.push(Note::new(Level::Info, text));
             }
             (SinkNews::Written, Phase::Writing { last }) => self.acknowledge(sink, last),
             (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
@@ -212,7 +249,9 @@ impl Core {
                     self.notes.push(Note::new(Level::Error, text));
                 }
                 run.last_error = Some(why);
-                run.phase = Phase::Failed { until_ns: self.now.boot_ns.saturating_add(RETRY_NS) };
+                run.failures = run.failures.saturating_add(1);
+                let pause_ns = run.pause_ns(self.state.id, self.now.boot_ns);
+                run.phase = Phase::Failed { until_ns: self.now.boot_ns.saturating_add(pause_ns) };
             }
             (SinkNews::Gone(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
                 run.phase = Phase::Leaving;
@@ -225,56 +264,32 @@ impl Core {
         }
     }
 
+    /// Lets sinks that failed be tried again now.
+    pub(super) fn hasten_sinks(&mut self) {
+        for run in &mut self.runs {
+            if let Phase::Failed { until_ns } = &mut run.phase {
+                *until_ns = self.now.boot_ns.min(*until_ns);
+            }
+        }
+    }
+
+    /// Whether a sink has not acknowledged what it could have been handed by now.
+    pub(super) fn anything_is_due(&self) -> bool {
+        self.debtors(u64::MAX).any(|(run, _)| run.held_until_ns.is_none())
+    }
+
     /// Notes that a sink has all windows up to this one.
     fn acknowledge(&mut self, sink: usize, last: u64) {
         let Some(run) = self.runs.get_mut(sink) else { return };
         run.repeats = false;
         run.phase = Phase::Acknowledging;
+        run.failures = 0;
         run.last_success_ms = Some(self.now.wall_ms);
         if run.last_error.take().is_some() {
             let text = format!("{} takes reports again", run.place.place);
             self.notes.push(Note::new(Level::Notice, text));
         }
         self.planned.push(Planned::Acknowledge { sink, last });
-    }
-
-    /// Hands each sink that has nothing to do what it is owed: what it was offered before, unchanged, else
-    /// the oldest windows.
-    pub(super) fn prepare_owed(&mut self, actions: &mut Vec<Action>) {
-        for at in 0..self.runs.len() {
-            let Some(run) = self.runs.get(at) else { continue };
-            let free = run.phase.is_free(self.now.boot_ns);
-            let Some(sink) = self.state.sink(&run.place.place).filter(|_| free) else { continue };
-            let offered = sink.offered.as_ref();
-            let last = offered.map_or(u64::MAX, |offer| offer.last);
-            let reports: Vec<_> = self
-                .owed(sink)
-                .filter(|report| report.window.number <= last)
-                .take(if offered.is_some() { usize::MAX } else { WINDOWS_OFFERED_MAX })
-                .cloned()
-                .collect();
-            let ends = reports.first().zip(reports.last());
-            let phase = match ends {
-                Some((first, last)) => {
-                    Phase::Preparing { first: first.window.first, last: last.window.number }
-                }
-                None => Phase::Idle,
-            };
-            let format = offered.map_or(&run.place.format, |offer| &offer.format).clone();
-            let offered = offered.and_then(|offer| offer.file);
-            if let Some(run) = self.runs.get_mut(at) {
-                run.phase = phase;
-                run.format.clone_from(&format);
-            }
-            if !reports.is_empty() {
-                actions.push(Action::Prepare { sink: at, format, reports, offered });
-            }
-        }
-    }
-
-    fn owed<'a>(&'a self, sink: &SinkState) -> impl Iterator<Item = &'a Arc<Report>> + use<'a> {
-        let acknowledged = sink.acknowledged;
-        self.state.closed().filter(move |report| report.window.number > acknowledged)
     }
 
     /// The sinks that have not acknowledged every window up to `window`, with how many they are owed.
@@ -289,7 +304,9 @@ impl Core {
     pub(super) fn sink_problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self
             .debtors(u64::MAX)
-            .filter(|(run, owed)| *owed > 1 && run.last_error.is_none())
+            .filter(|(run, owed)| {
+                *owed > 1 && run.last_error.is_none() && run.held_until_ns.is_none()
+            })
             .map(|(run, owed)| format!("sink {} is owed {owed} windows", run.place.place))
             .collect();
         for run in &self.runs {
@@ -307,11 +324,18 @@ impl Core {
         let mut facts = Vec::new();
         for (number, run) in self.runs.iter().enumerate() {
             let sink = self.state.sink(&run.place.place);
-            let owed = sink.map_or(0, |sink| self.owed(sink).count());
+            let (windows, counts) = sink.map_or((0, 0), |sink| {
+                let sizes = self.owed(sink).map(|report| report.counts_at_most());
+                sizes.fold((0_u64, 0_u64), |(windows, counts), size| {
+                    let size = u64::try_from(size).unwrap_or(u64::MAX);
+                    (windows.saturating_add(1), counts.saturating_add(size))
+                })
+            });
             let mut fact = |key: &str, value| facts.push((format!("sink_{number}_{key}"), value));
             fact("place", Value::Text(run.place.place.clone()));
-            fact("format", Value::Text(run.place.format.clone()));
-            fact("windows_owed", Value::Number(u64::try_from(owed).unwrap_or(u64::MAX)));
+            fact("format", Value::Text(run.place.layout.format.to_string()));
+            fact("windows_owed", Value::Number(windows));
+            fact("counts_owed", Value::Number(counts));
             if let Some(at) = run.last_success_ms {
                 fact("last_success", Value::TimeMs(at));
             }
@@ -321,6 +345,33 @@ impl Core {
         }
         facts
     }
+}
+
+impl SinkRun {
+    /// How long it is left alone after it failed: a second, then twice as long each time up to a bound, and
+    /// from then on less by chance, so that many daemons do not come back at one moment.
+    fn pause_ns(&self, state: u128, now_ns: u64) -> u64 {
+        let doubled = self.failures.saturating_sub(1).min(30);
+        let pause = RETRY_NS.saturating_mul(1 << doubled).min(self.place.pause_ns_max);
+        if pause <= RETRY_NS {
+            return pause;
+        }
+        let chance = [&state.to_le_bytes()[..], &now_ns.to_le_bytes(), self.place.place.as_bytes()];
+        let chance = u64::from(crc32fast::hash(&chance.concat()));
+        let half = pause / 2;
+        half.saturating_add((half >> 16).saturating_mul(chance >> 16))
+    }
+}
+
+/// What the operator is told of an offer that only a newer version can repeat unchanged.
+fn unreadable(place: &SinkPlace, offer: &Offer) -> Option<Note> {
+    let error = offer.layout.parse::<Layout>().err()?;
+    let place = &place.place;
+    let text = format!(
+        "{place}: what was on its way reads {:?}, which only a newer countd knows ({error}); it is          written in the format that is set now",
+        offer.layout
+    );
+    Some(Note::new(Level::Warning, text))
 }
 
 pub(super) fn describe_debt((run, owed): (&SinkRun, usize)) -> String {

@@ -6,6 +6,7 @@ mod deleting;
 mod flushing;
 mod limits;
 mod model;
+mod offering;
 mod retries;
 mod sinks;
 mod spooled;
@@ -13,6 +14,7 @@ mod spooled;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::format::ReportFormat;
 use crate::frame;
 use crate::ids::{Answer, RequestId};
 use crate::protocol::Entry;
@@ -54,11 +56,12 @@ fn rules() -> Rules {
         interval: Duration::from_secs(5),
         aligned: false,
         with_idle: false,
+        owed_bytes_max: OWED_BYTES_MAX,
     }
 }
 
 fn place(place: &str) -> SinkPlace {
-    SinkPlace { place: place.into(), format: "plain".into() }
+    SinkPlace::new(place, ReportFormat::Plain)
 }
 
 fn peer(uid: u32) -> Peer {

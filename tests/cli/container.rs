@@ -35,8 +35,12 @@ fn children(pid: Pid) -> Vec<Pid> {
 }
 
 /// The daemon as process 1, and its pid out here.
-fn contained(home: &Home, mut unshare: Command) -> (Daemon, Pid) {
-    let serve = home.serve_command(&[]);
+fn contained(home: &Home, unshare: Command) -> (Daemon, Pid) {
+    contained_with(home, unshare, &[])
+}
+
+fn contained_with(home: &Home, mut unshare: Command, options: &[&str]) -> (Daemon, Pid) {
+    let serve = home.serve_command(options);
     unshare.args(["env", "--default-signal=INT,TERM,HUP"]);
     unshare.arg(serve.get_program()).args(serve.get_args());
     unshare.env("HOME", home.path("")).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -76,4 +80,28 @@ fn as_process_1_it_leaves_no_zombies_of_orphans() {
     let ran = Ran::of(enter.args(["sh", "-c", "sh -c 'echo orphan' &"]).output().unwrap());
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "orphan\n"), "{ran:?}");
     until("the orphan is gone", || children(inside).is_empty());
+}
+
+/// Process 1 may ignore the ends of its children, and then knows nothing of them.
+#[test]
+fn as_process_1_it_hears_of_the_ends_of_its_commands_and_buries_those_of_others() {
+    let Some(unshare) = unshare() else { return };
+    let home = Home::new();
+    let out = home.path("out");
+    // It leaves an orphan behind, which has ended when its output has no writers any more.
+    let script = format!("cat >>'{0}'; sh -c 'sh -c true &'; test -s '{0}'", out.display());
+    let sink = format!("--sink=exec:{script}?shell=yes&format=plain");
+    let (daemon, inside) = contained_with(&home, unshare, &[&sink]);
+    for count in 1..=3 {
+        home.ok(&["incr", "a"]);
+        home.ok(&["flush"]);
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "a 1\n".repeat(count));
+    }
+    until("the orphans are gone", || {
+        home.ok(&["incr", "a"]);
+        home.ok(&["flush"]);
+        children(inside).len() <= 1
+    });
+    kill_process(inside, Signal::TERM).unwrap();
+    assert_eq!(daemon.end().code, 0);
 }

@@ -5,9 +5,11 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod bad_input;
+mod collectors;
 mod commands;
 mod container;
 mod durability;
+mod fakes;
 mod handover;
 mod harness;
 mod hostile;

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::absolute;
-use crate::format::ReportFormat;
 use crate::format::duration::short;
 use crate::note::Level;
-use crate::server::assemble::{Config, SinkConfig};
+use crate::server::assemble::Config;
+use crate::sink::spec::{Kind, SinkSpec};
 use crate::system::messages::{Style, Teller};
 use crate::system::output::Output;
 use crate::system::paths::{Environment, ServeSocket};
@@ -53,6 +53,7 @@ pub(super) fn say_where(
     };
     teller.tell(Level::Info, &restored);
     teller.tell(Level::Info, &reports(config));
+    hints(config).iter().for_each(|hint| teller.tell(Level::Info, hint));
     let how = match handed {
         true => "handed over".to_owned(),
         false => format!("mode {:04o}", config.listen.mode),
@@ -60,21 +61,30 @@ pub(super) fn say_where(
     teller.tell(Level::Notice, &format!("ready, listening on {path} ({how})"));
 }
 
+/// What the settings do not show and people come upon late.
+pub(super) fn hints(config: &Config) -> Vec<String> {
+    let is_unsaid =
+        |sink: &&SinkSpec| matches!(sink.kind, Kind::Graphite { .. }) && sink.interval.is_none();
+    let sinks = config.sinks.iter().filter(is_unsaid);
+    let interval = short(config.interval);
+    let hint = |sink: &SinkSpec| {
+        format!(
+            "{}: a value every {interval}; Graphite keeps the last of each step of its storage, so if a step is \
+             longer, say so with the option interval=",
+            sink.place()
+        )
+    };
+    sinks.map(hint).collect()
+}
+
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
     let aligned = if config.aligned { " (aligned)" } else { "" };
-    let places: Vec<String> = config.sinks.iter().map(describe_sink).collect();
+    let places: Vec<String> = config.sinks.iter().map(SinkSpec::to_string).collect();
     if places.is_empty() {
         return format!(
-            "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file"
+            "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file or --sink"
         );
     }
     format!("reports every {interval}{aligned} to {}", places.join(" and "))
-}
-
-fn describe_sink((sink, format): &(SinkConfig, ReportFormat)) -> String {
-    match sink {
-        SinkConfig::Stdout => format!("stdout ({format})"),
-        SinkConfig::LogFile(path) => format!("{} ({format})", path.display()),
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::frame;
 use crate::protocol::Response;
 use crate::record::FilePlace;
@@ -368,12 +368,12 @@ impl FakeSink {
 impl Sink for FakeSink {
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         _offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
         self.prepared.clear();
-        reports.iter().for_each(|report| format.render(report, &mut self.prepared));
+        layout.render(reports, &mut self.prepared);
         Ok(Prepared::Anywhere)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::fake::{FakeDisk, Plan};
+use crate::format::ReportFormat;
 use crate::report::Count;
 use crate::window::{Moment, Window};
 
@@ -14,12 +15,16 @@ fn report(number: u64) -> Arc<Report> {
     Arc::new(Report::new(window, std::iter::once(count).collect()))
 }
 
+fn plain() -> Layout {
+    Layout::of(ReportFormat::Plain)
+}
+
 fn open(disk: &FakeDisk) -> LogFile {
     LogFile::open(Arc::new(disk.clone()), "log", Path::new("/log"), true).unwrap()
 }
 
 fn prepare(sink: &mut LogFile, number: u64, offered: Option<FilePlace>) -> Prepared {
-    sink.prepare(ReportFormat::Plain, &[report(number)], offered).unwrap()
+    sink.prepare(&plain(), &[report(number)], offered).unwrap()
 }
 
 fn place(prepared: Prepared) -> FilePlace {
@@ -262,7 +267,7 @@ fn a_report_found_whole_is_synced_before_it_counts_as_written() {
     disk.plan(Plan::StopAt(1));
     assert!(sink.write().is_err());
     disk.plan(Plan::Well);
-    let again = open(&disk).prepare(ReportFormat::Plain, &[report(1)], Some(offered)).unwrap();
+    let again = open(&disk).prepare(&plain(), &[report(1)], Some(offered)).unwrap();
     assert_eq!(again, Prepared::Already);
     assert_eq!(read(&disk.power_cut(0), "log"), "old\nn1 1\n");
 }

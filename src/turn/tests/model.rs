@@ -3,10 +3,27 @@
 
 use proptest::prelude::*;
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::format::ReportFormat;
+use crate::format::layout::Layout;
+use crate::window::spans::Spans;
 
 const NAMES: [&str; 4] = ["a", "b", "c,k=v", "-bad"];
-const SINKS: [&str; 2] = ["stdout", "file:/x"];
+const SINKS: [&str; 3] = ["stdout", "file:/x", "graphite://h:1"];
+/// The one whose reports have timestamps.
+const GRAPHITE: usize = 2;
+
+/// The sinks of a run: the last has its reports as often as it was told this time.
+fn places(run: usize) -> [SinkPlace; SINKS.len()] {
+    let mut places = SINKS.map(place);
+    let layout = Layout::of(ReportFormat::Graphite);
+    let spans = [layout.spans, Some(Spans::new(Duration::from_secs(10)))];
+    places[GRAPHITE].layout = Layout { spans: spans[run % 2], ..layout };
+    places[GRAPHITE].at_a_time = 1 + run % 3;
+    places
+}
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -21,6 +38,8 @@ enum Event {
     Disk(bool, bool),
     Flush,
     Pass(u64),
+    /// The wall clock is set back.
+    SetBack(u64),
     Restart,
     /// A request whose turn is appended but not answered: killed, started again, asked again.
     KilledBeforeReply(Vec<(usize, u64)>, bool),
@@ -39,6 +58,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Event::Disk(a, b)),
         2 => Just(Event::Flush),
         2 => (1..7_000_u64).prop_map(Event::Pass),
+        1 => (1..3_000_u64).prop_map(Event::SetBack),
         1 => Just(Event::Restart),
         1 => (others, any::<bool>()).prop_map(|(e, atomic)| Event::KilledBeforeReply(e, atomic)),
         1 => (0..SINKS.len()).prop_map(Event::KilledBeforeActions),
@@ -48,6 +68,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// What a sink of the test is at.
 #[derive(Debug, Default, Clone)]
 struct FakeSink {
+    layout: Option<Layout>,
     prepared: Vec<std::sync::Arc<Report>>,
     /// What it was told and has not answered.
     order: Option<Order>,
@@ -79,6 +100,13 @@ struct Model {
     taken: [Totals; SINKS.len()],
     sinks: [FakeSink; SINKS.len()],
     sent: Vec<Sent>,
+    runs: usize,
+    /// The latest moment there was.
+    latest_ms: u64,
+    /// What was written with each timestamp, acknowledged or not.
+    written: BTreeMap<u64, Vec<u8>>,
+    /// The timestamps of what was acknowledged.
+    seconds: BTreeSet<u64>,
 }
 
 fn add(totals: &mut Totals, name: &str, amount: u64) {
@@ -87,13 +115,19 @@ fn add(totals: &mut Totals, name: &str, amount: u64) {
 
 impl Model {
     fn new() -> Model {
+        let mut world = World::new();
+        world.restart(&places(0));
         Model {
-            world: World::with(rules(), &SINKS),
+            world,
             totals: Totals::new(),
             gained: Totals::new(),
             taken: Default::default(),
             sinks: Default::default(),
             sent: Vec::new(),
+            runs: 0,
+            latest_ms: BEGIN.wall_ms,
+            written: BTreeMap::new(),
+            seconds: BTreeSet::new(),
         }
     }
 
@@ -104,15 +138,29 @@ impl Model {
         self.book(&before);
         for action in &turned.actions {
             match action {
-                Action::Prepare { sink, reports, .. } => {
-                    let order = Some(Order::Prepare);
-                    self.sinks[*sink] = FakeSink { prepared: reports.clone(), order };
+                Action::Prepare { sink, layout, reports, .. } => {
+                    let (layout, order) = (Some(layout.clone()), Some(Order::Prepare));
+                    self.sinks[*sink] = FakeSink { layout, prepared: reports.clone(), order };
                 }
-                Action::Write { sink } => self.sinks[*sink].order = Some(Order::Write),
+                Action::Write { sink } => {
+                    self.sinks[*sink].order = Some(Order::Write);
+                    self.write(*sink);
+                }
                 Action::Reply(..) | Action::Note(_) | Action::Flushed(_) => {}
             }
         }
         turned
+    }
+
+    /// Writes what was prepared: a timestamp that comes again has the same bytes, and none is in the future.
+    fn write(&mut self, sink: usize) {
+        let FakeSink { layout: Some(layout), prepared, .. } = &self.sinks[sink] else { panic!() };
+        for portion in layout.portions(prepared).iter().filter(|_| sink == GRAPHITE) {
+            let mut bytes = Vec::new();
+            layout.render_portion(portion, &mut bytes);
+            let before = self.written.insert(portion.second, bytes.clone());
+            assert!(before.is_none_or(|before| before == bytes), "{}", portion.second);
+        }
     }
 
     /// Books what sinks have had acknowledged since `before`.
@@ -122,6 +170,12 @@ impl Model {
             if after[sink] > before[sink] {
                 let done = std::mem::take(&mut self.sinks[sink].prepared);
                 assert_eq!(done.last().map(|report| report.window.number), Some(after[sink]));
+                let layout = self.sinks[sink].layout.clone().filter(|_| sink == GRAPHITE);
+                for portion in layout.iter().flat_map(|layout| layout.portions(&done)) {
+                    assert!(self.seconds.last().is_none_or(|last| *last < portion.second));
+                    assert!(portion.second <= self.latest_ms / 1_000);
+                    self.seconds.insert(portion.second);
+                }
                 for count in done.iter().flat_map(|report| report.counts().iter()) {
                     add(&mut self.taken[sink], count.name, count.count);
                 }
@@ -215,8 +269,13 @@ impl Model {
                 self.world.core.flush_soon();
                 self.turn(&[], Vec::new());
             }
+            Event::SetBack(ms) => {
+                self.world.now.wall_ms -= ms;
+                self.turn(&[], Vec::new());
+            }
             Event::Pass(ms) => {
                 self.world.pass(ms);
+                self.latest_ms = self.latest_ms.max(self.world.now.wall_ms);
                 self.turn(&[], Vec::new());
             }
             Event::Restart => self.restart(),
@@ -237,7 +296,8 @@ impl Model {
                 let events = std::iter::once(SinkEvent { sink, news });
                 let records = self.world.core.advance(now, events).to_vec();
                 self.world.blocks.push((records, now.wall_ms));
-                self.world.restart(&SINKS.map(place));
+                self.runs += 1;
+                self.world.restart(&places(self.runs));
                 self.book(&before);
                 self.sinks = Default::default();
             }
@@ -245,7 +305,8 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        self.world.restart(&SINKS.map(place));
+        self.runs += 1;
+        self.world.restart(&places(self.runs));
         self.sinks = Default::default();
     }
 

@@ -1,6 +1,6 @@
 //! Sinks: orders and news in order and out of order, restarts, debts, and the merging of old windows.
 
-use super::reports::{COUNTS_OWED_MAX, WINDOWS_OWED_MAX};
+use super::reports::{COUNT_BYTES, WINDOWS_OWED_MAX};
 use super::*;
 use crate::record::FilePlace;
 
@@ -31,7 +31,7 @@ fn a_sink_prepares_is_offered_in_the_journal_and_only_then_writes() {
     assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::At(file))), 0));
     assert_eq!(world.blocks.len(), appended + 1);
     let offer = world.core.state.sink("file:/x").unwrap().offered.clone().unwrap();
-    assert_eq!((offer.first, offer.last, &*offer.format, offer.file), (1, 1, "plain", Some(file)));
+    assert_eq!((offer.first, offer.last, &*offer.layout, offer.file), (1, 1, "plain", Some(file)));
     assert!(!world.core.sinks_are_even());
     assert!(world.hear(0, SinkNews::Written).is_empty());
     assert!(world.core.sinks_are_even());
@@ -192,21 +192,21 @@ fn a_restart_prepares_exactly_the_range_that_was_offered_and_says_so() {
     close(&mut world, 1);
     world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     close(&mut world, 2);
-    let other = SinkPlace { place: "stdout".into(), format: "json".into() };
+    let other = SinkPlace::new("stdout", ReportFormat::Json);
     world.restart(&[other]);
     let actions = world.quiet();
-    let Some(Action::Prepare { format, reports, .. }) = actions.first() else {
+    let Some(Action::Prepare { layout, reports, .. }) = actions.first() else {
         panic!("{actions:?}")
     };
-    assert_eq!((format.as_str(), windows(reports)), ("plain", vec![(1, 1)]));
+    assert_eq!((layout.format.name(), windows(reports)), ("plain", vec![(1, 1)]));
     let actions = world.hear(0, SinkNews::Prepared(Prepared::Anywhere));
     assert_eq!(notes(&actions).len(), 1);
     assert!(notes(&actions)[0].starts_with("stdout: window 1 was on the way"));
     let actions = world.hear(0, SinkNews::Written);
-    let Some(Action::Prepare { format, reports, .. }) = actions.first() else {
+    let Some(Action::Prepare { layout, reports, .. }) = actions.first() else {
         panic!("{actions:?}")
     };
-    assert_eq!((format.as_str(), windows(reports)), ("json", vec![(2, 2)]));
+    assert_eq!((layout.format.name(), windows(reports)), ("json", vec![(2, 2)]));
     assert!(notes(&take(&mut world, 0)).is_empty());
 }
 
@@ -329,13 +329,13 @@ fn past_the_bound_of_counts_windows_are_merged_too() {
         let id = world.new_id();
         counted(world.ask_as(0, &stream(id, &entries)));
     }
-    for _ in 0..COUNTS_OWED_MAX / names.len() + 3 {
+    for _ in 0..(OWED_BYTES_MAX / COUNT_BYTES) / names.len() + 3 {
         world.core.flush_soon();
         world.quiet();
     }
     world.quiet();
     let counts = world.core.state.closed().map(|report| report.counts().len()).sum::<usize>();
-    assert!(counts <= COUNTS_OWED_MAX, "{counts}");
-    assert_eq!(world.core.state.open.number, 54);
+    assert!(counts <= (OWED_BYTES_MAX / COUNT_BYTES), "{counts}");
+    assert_eq!(world.core.state.open.number, 56);
     assert_eq!(owed(&world), u64::from(many));
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countd::format::ReportFormat;
+use countd::format::layout::Layout;
 use countd::frame;
 use countd::journal::{Fsync, Journal};
 use countd::protocol::{HELLO_BYTES, Hello, Request, Response, VERSION};
@@ -15,7 +16,7 @@ use countd::record::state::State;
 use countd::report::Report;
 use countd::server::{ConnectionLimits, Server, Setup, SinkSetup, Stopper};
 use countd::sink::{Sink, SinkError};
-use countd::turn::{Prepared, Rules};
+use countd::turn::{OWED_BYTES_MAX, Prepared, Rules, SinkPlace};
 use countd::window::Moment;
 
 use super::input::Input;
@@ -75,8 +76,7 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
         fold_first: false,
         state: State::new(7, 1, NOW),
         sinks: vec![SinkSetup {
-            place: "stdout".into(),
-            format: ReportFormat::Plain,
+            place: SinkPlace::new("stdout", ReportFormat::Plain),
             sink: Box::new(Taking),
         }],
         rules: Rules {
@@ -86,6 +86,7 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
             interval: Duration::from_secs(5),
             aligned: false,
             with_idle: false,
+            owed_bytes_max: OWED_BYTES_MAX,
         },
         limits: ConnectionLimits { connections_max, per_user_max: connections_max, owner: OWNER },
         about: Vec::new(),
@@ -108,7 +109,7 @@ struct Taking;
 impl Sink for Taking {
     fn prepare(
         &mut self,
-        _: ReportFormat,
+        _: &Layout,
         _: &[Arc<Report>],
         _: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {

@@ -45,6 +45,7 @@ impl Facts {
             Record::Counter { .. }
             | Record::Retired { .. }
             | Record::SinkAdded { .. }
+            | Record::SinkReached { .. }
             | Record::Held { .. }
             | Record::Offered { .. } => self.records.push(format!("{record:?}")),
             Record::End { .. } => {}

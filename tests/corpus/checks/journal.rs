@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countd::format::ReportFormat;
 use countd::frame::HEADER_BYTES;
 use countd::ids::RequestId;
 use countd::journal::{Fresh, Journal, OpenError, Opened};
 use countd::protocol::{Entry, Request, Wanted};
 use countd::record::image::Image;
 use countd::record::state::State;
-use countd::turn::{Core, Peer, Rules, SNAPSHOTS_MAX, SinkPlace};
+use countd::turn::{Core, OWED_BYTES_MAX, Peer, Rules, SNAPSHOTS_MAX, SinkPlace};
 use countd::window::Moment;
 
 use super::disk::MemoryDisk;
@@ -76,8 +77,9 @@ fn go_on(disk: &MemoryDisk, opened: Opened) {
         interval: Duration::from_secs(5),
         aligned: false,
         with_idle: false,
+        owed_bytes_max: OWED_BYTES_MAX,
     };
-    let sinks = [SinkPlace { place: "stdout".into(), format: "plain".into() }];
+    let sinks = [SinkPlace::new("stdout", ReportFormat::Plain)];
     let (mut core, records, _) = Core::start(state, rules, &sinks, BOOT, NOW);
     append(&mut journal, &records);
     found_after_kill(disk).must_be(&Facts::of(&core.image()));

@@ -12,8 +12,10 @@ use countd::commands::settings::{
 };
 use countd::counter::amount::parse_amount;
 use countd::format::duration::{parse_duration, short};
+use countd::format::layout::Layout;
 use countd::format::{ReportFormat, SnapshotFormat};
 use countd::journal::Fsync;
+use countd::sink::spec::{Defaults, SinkSpec};
 use countd::system::paths::{
     Environment, Place, SOCKET_PATH_BYTES_MAX, SocketPath, client_socket, serve_socket,
     state_folder,
@@ -29,6 +31,7 @@ pub(crate) fn check(bytes: &[u8]) {
         a_duration(text);
         an_amount(text);
         words(text);
+        a_sink(text);
     }
     places(&lines);
 }
@@ -53,6 +56,27 @@ fn an_amount(text: &str) {
     match parse_amount(text) {
         Ok(amount) => assert_eq!(parse_amount(&amount.to_string()), Ok(amount)),
         Err(error) => printable(&error.to_string()),
+    }
+}
+
+/// A sink is the same with its layout written down and read again, and its place is one of its own.
+fn a_sink(text: &str) {
+    let defaults = Defaults {
+        format: None,
+        omits_idle: text.len().is_multiple_of(2),
+        interval: Duration::from_secs(5),
+    };
+    match SinkSpec::parse(text, &defaults) {
+        Ok(spec) => {
+            assert_eq!(spec.layout.to_string().parse(), Ok(spec.layout.clone()));
+            assert_eq!(spec.sink_place().place, spec.place());
+            printable(&spec.to_string());
+            printable(&spec.place());
+        }
+        Err(error) => printable(&error.to_string()),
+    }
+    if let Err(error) = text.parse::<Layout>() {
+        printable(&error);
     }
 }
 

@@ -12,7 +12,7 @@ use countd::protocol::spooled::{
 use countd::record::image::Image;
 use countd::record::replay::Replay;
 use countd::record::state::State;
-use countd::turn::{Core, Outcome, Rules, Spooled};
+use countd::turn::{Core, OWED_BYTES_MAX, Outcome, Rules, Spooled};
 use countd::window::Moment;
 
 use super::facts::Facts;
@@ -120,6 +120,7 @@ fn started(state: State, append: &mut impl FnMut(&[u8])) -> Core {
         interval: Duration::from_secs(5),
         aligned: false,
         with_idle: false,
+        owed_bytes_max: OWED_BYTES_MAX,
     };
     let (core, records, _) = Core::start(state, rules, &[], 1, NOW);
     append(&records);

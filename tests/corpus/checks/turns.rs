@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use countd::format::ReportFormat;
 use countd::frame::{self, HEADER_BYTES};
 use countd::ids::RequestId;
 use countd::protocol::{Entry, Request, Response, Wanted};
@@ -12,7 +13,8 @@ use countd::record::replay::Replay;
 use countd::record::state::State;
 use countd::record::{FilePlace, records};
 use countd::turn::{
-    Action, Core, Peer, Prepared, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkNews, SinkPlace,
+    Action, Core, OWED_BYTES_MAX, Peer, Prepared, Reply, Rules, SNAPSHOTS_MAX, SinkEvent, SinkNews,
+    SinkPlace,
 };
 use countd::window::{BootId, Moment};
 
@@ -66,6 +68,7 @@ impl World {
             interval: Duration::from_secs(5),
             aligned: kind & 1 != 0,
             with_idle: kind & 2 != 0,
+            owed_bytes_max: OWED_BYTES_MAX,
         };
         let state = State::new(STATE, 1, BEGIN);
         let places = places(kind >> 2);
@@ -275,7 +278,7 @@ fn peer(input: &mut Input<'_>) -> Peer {
 
 fn places(which: u8) -> Vec<SinkPlace> {
     let chosen = SINKS.iter().enumerate().filter(|(at, _)| which >> at & 1 != 0);
-    let place = |place: &str| SinkPlace { place: place.into(), format: "plain".into() };
+    let place = |place: &str| SinkPlace::new(place, ReportFormat::Plain);
     chosen.map(|(_, name)| place(name)).collect()
 }
 

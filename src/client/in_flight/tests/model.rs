@@ -9,7 +9,7 @@ use crate::frame;
 use crate::protocol::{Entry, Request};
 use crate::record::replay::Replay;
 use crate::record::state::State;
-use crate::turn::{Core, Peer, Reply, Rules, SNAPSHOTS_MAX};
+use crate::turn::{Core, OWED_BYTES_MAX, Peer, Reply, Rules, SNAPSHOTS_MAX};
 use crate::window::{BootId, Moment};
 
 const BOOT: BootId = 5;
@@ -90,6 +90,7 @@ fn rules() -> Rules {
         interval: std::time::Duration::from_secs(3600),
         aligned: false,
         with_idle: false,
+        owed_bytes_max: OWED_BYTES_MAX,
     }
 }
 

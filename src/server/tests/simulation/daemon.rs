@@ -6,6 +6,7 @@ use std::path::Path;
 use super::ledger::{Output, Totals};
 use super::seams::SimStdout;
 use super::world::{Doom, Mode, Shared, World};
+use crate::format::ReportFormat;
 use crate::record::image::Image;
 use crate::record::{Record, records};
 use crate::server::tests::*;
@@ -158,16 +159,14 @@ impl Simulation {
             let folder: Arc<dyn crate::disk::Disk> = Arc::new(self.shared.lock().logs());
             let log = LogFile::open(folder, "log", Path::new("/sim/log"), fsync != Fsync::No);
             let sink: Box<dyn Sink> = Box::new(self.explained("the log", log)?);
-            sinks.push(SinkSetup {
-                place: "file:/sim/log".into(),
-                format: ReportFormat::Logfmt,
-                sink,
-            });
+            let place = SinkPlace::new("file:/sim/log", ReportFormat::Logfmt);
+            sinks.push(SinkSetup { place, sink });
         }
         if self.settings.stdout {
             let world = self.shared.clone();
             let sink = Box::new(SimStdout { world, rendered: Vec::new(), written: 0 });
-            sinks.push(SinkSetup { place: "stdout".into(), format: ReportFormat::Logfmt, sink });
+            let place = SinkPlace::new("stdout", ReportFormat::Logfmt);
+            sinks.push(SinkSetup { place, sink });
         }
         let spool = self.settings.spool.then(|| SpoolSetup {
             path: "/sim/spool".into(),
@@ -204,6 +203,7 @@ impl Simulation {
                 interval: self.settings.interval,
                 aligned: self.settings.aligned,
                 with_idle: self.settings.with_idle,
+                owed_bytes_max: OWED_BYTES_MAX,
             },
             limits: ConnectionLimits {
                 connections_max: self.settings.connections_max,

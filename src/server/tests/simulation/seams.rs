@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Mode, Queue, Shared, World};
-use crate::format::ReportFormat;
+use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::server::network::{Backlog, Network, Ready};
@@ -266,12 +266,12 @@ impl std::fmt::Debug for SimStdout {
 impl Sink for SimStdout {
     fn prepare(
         &mut self,
-        format: ReportFormat,
+        layout: &Layout,
         reports: &[Arc<Report>],
         _offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
         let mut text = Vec::new();
-        reports.iter().for_each(|report| format.render(report, &mut text));
+        layout.render(reports, &mut text);
         if text != self.rendered {
             (self.rendered, self.written) = (text, 0);
         }

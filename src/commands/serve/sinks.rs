@@ -1,0 +1,69 @@
+//! Where reports go: `--sink` and `--log-file`, each place once.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::words::Journals;
+use super::{ServeArgs, absolute};
+use crate::commands::exit::Failure;
+use crate::commands::settings::{self, Chosen, Settings};
+use crate::format::ReportFormat;
+use crate::sink::spec::{Defaults, Kind, SinkSpec};
+use crate::system::paths::SocketPath;
+
+/// The sinks, in the order log files, then others.
+pub(super) fn sinks(
+    args: &ServeArgs,
+    settings: &Settings<'_>,
+    journals: Journals,
+    mut defaults: Defaults,
+) -> Result<Vec<SinkSpec>, Failure> {
+    let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
+    defaults.format = match format {
+        Some(chosen) => Some(chosen.parse(str::parse::<ReportFormat>)?),
+        None => None,
+    };
+    let specs: Vec<Chosen> = match args.sink.as_slice() {
+        [] => settings.choose(settings::SINK, None, false).into_iter().collect(),
+        given => given.iter().map(|spec| Chosen::on_command_line("--sink", spec)).collect(),
+    };
+    let mut paths = args.log_file.clone();
+    if paths.is_empty() {
+        let chosen = settings.choose(settings::LOG_FILE, None, false);
+        paths.extend(chosen.map(|chosen| chosen.value));
+    }
+    // The journal is no place for counts, unless somebody asks for it.
+    if paths.is_empty() && specs.is_empty() && !journals.stdout {
+        paths.push("-".into());
+    }
+    let mut sinks: Vec<SinkSpec> = Vec::new();
+    for path in paths {
+        let kind = match path.to_str() {
+            Some("-") => Kind::Stdout,
+            Some("") => return Err(Failure::Usage("--log-file: the path is empty".into())),
+            _ => Kind::File(absolute(Path::new(&path))),
+        };
+        if sinks.iter().any(|known| known.kind == kind) {
+            let path = path.display();
+            return Err(Failure::Usage(format!("--log-file {path} is given twice")));
+        }
+        sinks.push(SinkSpec::plain(kind, &defaults));
+    }
+    for spec in specs {
+        let mut sink = spec.parse(|text| SinkSpec::parse(text, &defaults))?;
+        if let Some(path) = sink.path_mut() {
+            *path = absolute(path);
+        }
+        if let Kind::StatsdUnix { path, .. } = &sink.kind {
+            spec.parse(|_| SocketPath::new(path).map(|_| ()))?;
+        }
+        let place = sink.place();
+        if sinks.iter().any(|known| known.place() == place) {
+            let origin = spec.origin;
+            let what = format!("{origin}: {place} is a sink already, and there is one a place");
+            return Err(Failure::Usage(what));
+        }
+        sinks.push(sink);
+    }
+    Ok(sinks)
+}

@@ -1,0 +1,124 @@
+//! Descriptions of sinks: what each is read as, and how it is refused.
+
+use super::*;
+
+fn defaults() -> Defaults {
+    Defaults { format: None, omits_idle: true, interval: Duration::from_secs(5) }
+}
+
+fn spec(text: &str) -> SinkSpec {
+    SinkSpec::parse(text, &defaults()).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    SinkSpec::parse(text, &defaults()).unwrap_err().to_string()
+}
+
+#[test]
+fn each_kind_has_its_place_and_its_usual_format() {
+    for (text, place, format) in [
+        ("stdout", "stdout", "plain"),
+        ("file:/var/log/x.log", "file:/var/log/x.log", "logfmt"),
+        ("graphite://c.example:2003?value=total", "graphite://c.example:2003", "graphite"),
+        ("graphite://[::1]:2003?ack=sent&timeout=3s", "graphite://[::1]:2003", "graphite"),
+        ("statsd://h:8125?tags=dogstatsd&packet=512", "statsd://h:8125", "statsd"),
+        ("statsd+unix:/run/s?timeout=2", "statsd+unix:/run/s", "statsd"),
+        ("exec: a b%20c  d?shell=no", "exec:a b%20c  d", "json"),
+        ("exec:a 'b?shell=yes&format=plain", "exec:a 'b", "plain"),
+    ] {
+        let spec = spec(text);
+        assert_eq!((&*spec.place(), spec.layout.format.name()), (place, format));
+        assert!(spec.layout.omits_idle);
+    }
+    let json = Defaults { format: Some(ReportFormat::Json), ..defaults() };
+    assert_eq!(SinkSpec::parse("stdout", &json).unwrap().layout.format, ReportFormat::Json);
+}
+
+#[test]
+fn options_change_what_it_is_offered_and_not_its_place() {
+    let all = spec("stdout?only=a.*%26&format=json&prefix=h.x&interval=30s&idle=zero");
+    assert_eq!(all.place(), "stdout");
+    let expected = "json?prefix=h.x.&only=a.*%26&span_ms=30000";
+    assert_eq!(all.layout.to_string(), expected);
+    assert_eq!(all.to_string(), "stdout (json, prefix h.x., only a.*&, every 30 s)");
+    let same = spec("stdout?interval=5s");
+    assert_eq!((same.layout.spans, same.interval), (None, Some(Duration::from_secs(5))));
+}
+
+#[test]
+fn a_path_may_have_any_character() {
+    let odd = spec("file:a%3Fb%25 c");
+    assert_eq!(
+        (odd.kind.clone(), odd.place()),
+        (Kind::File("a?b% c".into()), "file:a?b% c".into())
+    );
+}
+
+#[test]
+fn a_command_has_its_words_or_is_one_text_for_a_shell() {
+    let words = |text: &str| {
+        let Kind::Exec { words, .. } = spec(text).kind else { panic!("{text}") };
+        words
+    };
+    assert_eq!(words("exec: a b%20c  d%3F"), ["a", "b c", "d?"]);
+    assert_eq!(words("exec:date +%25s | x 'y z'?shell=yes"), ["date +%s | x 'y z'"]);
+}
+
+#[test]
+fn a_format_with_timestamps_has_one_a_second_or_fewer() {
+    assert_eq!(spec("stdout?format=graphite").layout.to_string(), "graphite?idle=omit");
+    let ten = spec("stdout?value=total&format=graphite&interval=10s").layout;
+    assert_eq!(ten.to_string(), "graphite?idle=omit&value=total&span_ms=10000");
+    let fast = Defaults { interval: Duration::from_millis(100), ..defaults() };
+    let error = SinkSpec::parse("stdout?format=graphite&interval=500ms", &fast).unwrap_err();
+    assert!(error.to_string().contains("1s is the least"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
+    for (text, expected) in [
+        ("", "\"\": it is empty: write one of stdout, "),
+        ("/var/log/x", "\"/var/log/x\": a log file is written file:/var/log/x"),
+        ("stderr", "\"stderr\": there is no such kind of sink: write one of stdout, file:PATH"),
+        ("file:", "\"file:\", at character 6: the path is empty"),
+        ("file://x", "at character 6: a path follows, without //"),
+        ("file:x%", "at character 7: two hexadecimal digits follow a %"),
+        ("stdout?format=xml", "at character 8: format: \"xml\" is not one of plain, "),
+        ("stdout?only=a&only=b", "at character 15: only is given twice"),
+        (
+            "stdout?value=rate",
+            "there is no option \"value\" here, but format, prefix, interval, only, idle;",
+        ),
+        ("stdout?interval=7s", "interval: \"7s\" is no multiple of the flush interval, 5 s"),
+        ("stdout?interval=0", "is no multiple"),
+        ("stdout?idle=maybe", "idle: \"maybe\" is not one of omit, zero"),
+        ("stdout?only=[", "only: pattern \"[\" has a [ at character 1 that no ] closes"),
+        ("stdout?prefix=a b", "prefix: "),
+        ("stdout?x", "at character 8: an option is written KEY=VALUE"),
+        ("graphite:x", "at character 10: //HOST:PORT follows"),
+        ("graphite://", "at character 12: there is no host"),
+        ("graphite://h", "at character 13: the port is missing"),
+        ("graphite://h:", "at character 14: \"\" is no port from 1 to 65535"),
+        ("graphite://h:2003/", "at character 14: \"2003/\" is no port"),
+        ("statsd://h:+1", "no port"),
+        ("graphite://a b:1", "at character 13: ' ' is no part of a host's name"),
+        ("graphite://u@h:1", "at character 13: '@' is no part"),
+        ("graphite://::1:2003", "stands in brackets, as [::1]"),
+        ("graphite://[::1:2003", "no ] closes the ["),
+        ("graphite://h:1?format=json", "format: there is only one here, graphite"),
+        ("graphite://h:1?ack=no", "ack: \"no\" is not one of read, sent"),
+        ("graphite://h:1?timeout=0", "timeout: from 1ms to 10 min are allowed"),
+        ("statsd://h:1?packet=9", "packet: from 512 to 65507 bytes are allowed"),
+        ("statsd://h:1?timeout=1s", "there is no option \"timeout\" here, but prefix, "),
+        ("statsd+unix:", "at character 13: the path is empty"),
+        ("exec: ", "at character 6: a command of 1 to 256 words follows"),
+        ("exec:sh -c 'x'", "a ' means nothing without a shell"),
+        ("exec:date +%s", "at character 12: two hexadecimal digits"),
+        ("exec:curl http://x/?a=b", "there is no option \"a\" here"),
+        ("file:\u{7}", "\"file:\\u{7}\", at character 6: a control character is written %XX"),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    assert!(refused(&"é".repeat(5_000)).contains("10000 bytes"));
+}

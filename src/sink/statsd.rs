@@ -1,0 +1,240 @@
+//! The sink into a statsd: lines in packets, over UDP or to a Unix datagram socket. UDP promises nothing: a packet
+//! that the other end has no room for is gone, and nobody is told; what the kernel does tell, that nobody listens,
+//! is heeded. A Unix socket loses nothing: it is waited for until it takes the next packet.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::spec::Address;
+use super::{Sink, SinkError};
+use crate::format::layout::Layout;
+use crate::record::FilePlace;
+use crate::report::Report;
+use crate::system::clock::{pause, timespec};
+use crate::system::connect::Deadline;
+use crate::turn::Prepared;
+
+/// Packets that the smallest usual buffer of a receiver has room for, so they may come at once over UDP.
+const AT_ONCE_MAX: usize = 32;
+/// Then these, ...
+const BURST: usize = 2;
+/// ... each so long: about 100,000 counters a second.
+const BURST_EVERY: Duration = Duration::from_millis(1);
+/// How long it is listened for a refusal of the last packet that left this machine.
+const ECHO: Duration = Duration::from_millis(50);
+
+/// A statsd as a sink.
+#[derive(Debug)]
+pub struct Statsd {
+    to: Place,
+    outbox: Outbox,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+struct Outbox {
+    packet_bytes_max: usize,
+    rendered: Vec<u8>,
+    /// How much of it was sent: an attempt that follows goes on there.
+    sent: usize,
+}
+
+#[derive(Debug)]
+enum Place {
+    Udp(Address),
+    Unix { path: PathBuf, patience: Duration },
+}
+
+impl Statsd {
+    /// One at this address, with packets of so many bytes at most.
+    pub fn udp(to: Address, packet_bytes_max: usize) -> Statsd {
+        Statsd::at(Place::Udp(to), packet_bytes_max)
+    }
+
+    /// One at this socket, which is given up when it takes nothing for so long.
+    pub fn unix(path: PathBuf, packet_bytes_max: usize, patience: Duration) -> Statsd {
+        Statsd::at(Place::Unix { path, patience }, packet_bytes_max)
+    }
+
+    fn at(to: Place, packet_bytes_max: usize) -> Statsd {
+        Statsd { to, outbox: Outbox { packet_bytes_max, rendered: Vec::new(), sent: 0 } }
+    }
+}
+
+impl Outbox {
+    fn send_by_udp(&mut self, to: &Address) -> io::Result<()> {
+        let socket = connect_udp(to)?;
+        let is_here = socket.peer_addr()?.ip().is_loopback();
+        let begun = self.sent;
+        let sent = self.send_packets(&socket);
+        let sent = sent.and_then(|()| if is_here { Ok(()) } else { listen_for_refusal(&socket) });
+        if sent.is_err() && !is_here {
+            // The refusal took its time, and may be of any of them.
+            self.sent = begun;
+        }
+        sent
+    }
+
+    fn send_packets(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        let mut number = 0_usize;
+        while let Some(packet) = next_packet(&self.rendered, self.sent, self.packet_bytes_max) {
+            if number >= AT_ONCE_MAX && number.is_multiple_of(BURST) {
+                pause(BURST_EVERY);
+            }
+            loop {
+                match socket.send(packet.lines) {
+                    Ok(_) => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // The network card's queue; the socket's own buffer is waited for.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                        pause(BURST_EVERY);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            // On this machine a refusal is there by now, and is of this packet.
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            self.sent = packet.end;
+            number = number.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    fn send_by_unix(&mut self, path: &PathBuf, patience: Duration) -> io::Result<()> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        socket.set_nonblocking(true)?;
+        while let Some(packet) = next_packet(&self.rendered, self.sent, self.packet_bytes_max) {
+            let deadline = Deadline::after(patience);
+            while let Err(error) = socket.send(packet.lines) {
+                match Errno::from_io_error(&error) {
+                    Some(Errno::INTR) => {}
+                    Some(Errno::AGAIN | Errno::NOBUFS) => wait_for_room(&socket, deadline)?,
+                    _ => return Err(error),
+                }
+            }
+            self.sent = packet.end;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Statsd {
+    fn prepare(
+        &mut self,
+        layout: &Layout,
+        reports: &[Arc<Report>],
+        _offered: Option<FilePlace>,
+    ) -> Result<Prepared, SinkError> {
+        let mut text = Vec::new();
+        layout.render(reports, &mut text);
+        if text.is_empty() {
+            return Ok(Prepared::Already);
+        }
+        if text != self.outbox.rendered {
+            (self.outbox.rendered, self.outbox.sent) = (text, 0);
+        }
+        Ok(Prepared::Anywhere)
+    }
+
+    fn write(&mut self) -> Result<(), SinkError> {
+        let sent = match &self.to {
+            Place::Udp(to) => self.outbox.send_by_udp(to),
+            Place::Unix { path, patience } => self.outbox.send_by_unix(path, *patience),
+        };
+        sent.map_err(|error| SinkError::Failed(format!("not sent: {error}")))?;
+        (self.outbox.rendered, self.outbox.sent) = (Vec::new(), 0);
+        Ok(())
+    }
+}
+
+/// Lines that go together.
+struct Packet<'a> {
+    /// Without the end of the last.
+    lines: &'a [u8],
+    /// Where the next begins.
+    end: usize,
+}
+
+/// As many whole lines from there on as there is room for, one at least.
+fn next_packet(text: &[u8], from: usize, bytes_max: usize) -> Option<Packet<'_>> {
+    let rest = text.get(from..).filter(|rest| !rest.is_empty())?;
+    let room = rest.get(..bytes_max.saturating_add(1)).unwrap_or(rest);
+    let end = room.iter().rposition(|byte| *byte == b'\n');
+    let end = end.or_else(|| rest.iter().position(|byte| *byte == b'\n')).unwrap_or(rest.len());
+    let next = from.saturating_add(end).saturating_add(1).min(text.len());
+    Some(Packet { lines: rest.get(..end)?, end: next })
+}
+
+/// A socket to the first address that can be had. That it can be had does not mean that somebody listens.
+fn connect_udp(to: &Address) -> io::Result<UdpSocket> {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (to.host.as_str(), to.port).to_socket_addrs()? {
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        match UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket)) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen_for_refusal(socket: &UdpSocket) -> io::Result<()> {
+    let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::empty())];
+    let _ = poll(&mut polled, Some(&timespec(ECHO)));
+    socket.take_error()?.map_or(Ok(()), Err)
+}
+
+fn wait_for_room(socket: &UnixDatagram, deadline: Deadline) -> io::Result<()> {
+    let Some(left) = deadline.left() else {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no packet in time"));
+    };
+    let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::OUT)];
+    match poll(&mut polled, Some(&timespec(left))) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(text: &str, bytes_max: usize) -> Vec<String> {
+        let (mut from, mut all) = (0, Vec::new());
+        while let Some(packet) = next_packet(text.as_bytes(), from, bytes_max) {
+            assert!(packet.end > from);
+            from = packet.end;
+            all.push(String::from_utf8(packet.lines.to_vec()).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn packets_have_whole_lines_and_as_many_as_there_is_room_for() {
+        assert_eq!(packets("a:1|c\nb:2|c\nc:3|c\n", 11), ["a:1|c\nb:2|c", "c:3|c"]);
+        assert_eq!(packets("a:1|c\nb:2|c\nc:3|c\n", 10), ["a:1|c", "b:2|c", "c:3|c"]);
+        assert_eq!(packets("a:1|c\nb:2|c\n", 1_000), ["a:1|c\nb:2|c"]);
+        assert_eq!(packets("a:1|c", 1_000), ["a:1|c"]);
+        assert!(packets("", 1_000).is_empty());
+    }
+
+    #[test]
+    fn a_line_longer_than_a_packet_goes_alone() {
+        assert_eq!(packets("a:1|c\nlong:1|c\nb:1|c\n", 5), ["a:1|c", "long:1|c", "b:1|c"]);
+    }
+}
