@@ -9,6 +9,7 @@ mod model;
 mod retries;
 mod sinks;
 mod spooled;
+mod turns;
 
 use std::collections::BTreeMap;
 
