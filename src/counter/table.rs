@@ -127,9 +127,9 @@ impl Table {
         part.find(hash, |&slot| same(name_in(&self.columns, slot).as_bytes(), name)).copied()
     }
 
-    /// Where the counters of these names live, [`SOME`] at most, as [`Table::find`] says of each. What is looked at for one hangs
-    /// on what was looked at before, and most of it is far away: so each step is taken for all of them before the
-    /// next, and the waits overlap.
+    /// Where the counters of these names live, [`SOME`] at most, as [`Table::find`] says of each. What is looked at
+    /// for one hangs on what was looked at before, and most of it is far away: so each step is taken for all of
+    /// them before the next, and the waits overlap.
     pub fn find_some<'a>(
         &self,
         names: impl Iterator<Item = &'a [u8]> + Clone,

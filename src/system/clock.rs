@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+#[cfg(target_pointer_width = "64")]
 use nix::libc;
 use rustix::event::Timespec;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,6 +38,7 @@ pub fn now() -> Moment {
 
 /// Nanoseconds by `CLOCK_BOOTTIME`, for what looks at the clock a few times. It asks the kernel: to find the
 /// kernel's own function for it, which needs no system call, takes as long as twenty.
+#[cfg(target_pointer_width = "64")]
 #[expect(
     unsafe_code,
     reason = "the C library looks for the kernel's function, too, unless it is told"
@@ -46,6 +48,12 @@ pub fn boot_ns() -> u64 {
     // SAFETY: it is a clock, and there is room for the time. It cannot fail: the clock is there since Linux 2.6.39.
     unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_BOOTTIME, &raw mut now) };
     u64::try_from(whole(now.tv_sec, now.tv_nsec).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The same where that call may know of 32 bits only, and the C library of others.
+#[cfg(not(target_pointer_width = "64"))]
+pub fn boot_ns() -> u64 {
+    now().boot_ns
 }
 
 /// Which boot this is: the kernel's random boot id.

@@ -10,6 +10,7 @@ mod offering;
 mod retries;
 mod sinks;
 mod spooled;
+mod turns;
 
 use std::collections::BTreeMap;
 
