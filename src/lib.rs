@@ -16,7 +16,8 @@
 //!   | turn::Core::advance -> report::Report -> format -> sink
 //! ```
 //!
-//! One thread owns the counters and does all of that but the last step ([`server`]). What a request, a flush
+//! One thread owns the counters and does all of that but the last line ([`server`]): large reports are put together,
+//! and all are written, by others. What a request, a flush
 //! or a sink's answer does is decided without I/O, as a function of values ([`turn`]). Nobody is told anything
 //! before the append that makes it true ([`journal`]). Time enters once a turn and is passed down.
 //!

@@ -136,10 +136,7 @@ impl Core {
         alone: bool,
     ) -> Result<u64, Refused> {
         // A declaration reports nothing: the window stays empty.
-        if amount > 0 && self.state.window_is_empty() {
-            let start = self.state.open.start;
-            self.write(&Record::Opened { start });
-        }
+        let opens = amount > 0 && self.state.window_is_empty();
         let slot = match slot.or_else(|| self.state.table.find(name)) {
             Some(slot) => slot,
             None => self.define(peer, &String::from_utf8_lossy(name))?,
@@ -147,6 +144,10 @@ impl Core {
         match self.state.add(slot, amount, self.now.wall_ms, alone) {
             Some(Added::Total(total, undo)) => {
                 self.undo.extend(undo);
+                if opens {
+                    let start = self.state.open.start;
+                    self.write(&Record::Opened { start });
+                }
                 Ok(total)
             }
             Some(Added::Overflow(total)) => Err(overflow(name, total, amount)),

@@ -35,6 +35,11 @@ const REASONS: [(Reason, &str); 12] = [
 ];
 
 impl Reason {
+    /// Whether it may hold no longer when what others did is undone.
+    pub(super) fn depends_on_others(self) -> bool {
+        matches!(self, Reason::Overflow | Reason::CounterLimit | Reason::UserLimit)
+    }
+
     /// What the client is told to make of it.
     pub(super) fn code(self) -> ErrorCode {
         match self {

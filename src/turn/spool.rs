@@ -39,6 +39,8 @@ pub enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     outcomes: Vec<Outcome>,
+    /// Which of them were refused for what others had done, perhaps in this turn.
+    in_the_way: Vec<usize>,
     increments: u64,
     released: Vec<u128>,
 }
@@ -67,6 +69,9 @@ impl Core {
                 Ok(None) => Outcome::Later,
                 Err(refused) => {
                     self.refusals.count(refused.reason);
+                    if refused.reason.depends_on_others() {
+                        counting.in_the_way.push(counting.outcomes.len());
+                    }
                     Outcome::Refused(refused.message)
                 }
             };
@@ -86,7 +91,8 @@ impl Core {
     /// Concludes that with how appending the records went. Says of each file, in their order, what is to become
     /// of it.
     pub fn spooled_counted(&mut self, result: Result<(), &str>) -> Vec<Outcome> {
-        let Counting { mut outcomes, increments, released } = std::mem::take(&mut self.counting);
+        let Counting { mut outcomes, in_the_way, increments, released } =
+            std::mem::take(&mut self.counting);
         match result {
             Ok(()) => {
                 self.undo.clear();
@@ -97,7 +103,12 @@ impl Core {
                 while let Some(undo) = self.undo.pop() {
                     self.state.undo(undo);
                 }
-                // What can never be counted stays so.
+                // What can never be counted stays so, unless it was only in the way of what is undone now.
+                for at in in_the_way {
+                    if let Some(outcome) = outcomes.get_mut(at) {
+                        *outcome = Outcome::Later;
+                    }
+                }
                 let counted = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Counted);
                 counted.for_each(|outcome| *outcome = Outcome::Later);
             }

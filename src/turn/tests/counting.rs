@@ -163,3 +163,12 @@ fn get_answers_one_counter_or_that_there_is_none() {
     assert!(matches!(&row, Response::Counter(row) if (row.total, row.since_flush) == (3, 3)));
     assert_eq!(refused(world.ask(&Request::Get { name: "a" })).0, ErrorCode::NotFound);
 }
+
+#[test]
+fn what_is_refused_opens_no_window() {
+    let mut world = World::new();
+    let request = stream(world.new_id(), &[("bad name", 1), ("worse name", 1)]);
+    let records = world.core.step(world.now, 4, [(peer(OWNER), &*payload(&request))].into_iter());
+    let opened = crate::record::records(records).any(|r| matches!(r, Ok(Record::Opened { .. })));
+    assert!(!opened && !records.is_empty());
+}

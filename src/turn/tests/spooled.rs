@@ -65,6 +65,19 @@ fn a_spooled_request_may_be_as_old_as_it_likes_and_of_another_boot() {
 }
 
 #[test]
+fn what_was_refused_for_what_is_undone_is_looked_at_again() {
+    let mut world = World::new();
+    world.count(&[("a", u64::MAX - 2)]);
+    world.first_fails = Some("no space");
+    let files: [File<'_>; 3] = [(1, OWNER, A), (2, OWNER, A), (3, OWNER, &[("bad name", 1)])];
+    let outcomes = world.count_spooled(&files, true);
+    assert_eq!(outcomes[..2], [Outcome::Later, Outcome::Later]);
+    assert!(matches!(outcomes[2], Outcome::Refused(_)));
+    world.first_fails = None;
+    assert_eq!(world.count_spooled(&files[1..2], false), [Outcome::Counted]);
+}
+
+#[test]
 fn what_could_not_be_appended_is_counted_later() {
     let mut world = World::new();
     world.first_fails = Some("no space");
