@@ -120,9 +120,9 @@ impl Index {
             }
             let start = index.text.len();
             series::put_family(&shown.prefix, counter.name, &mut index.text);
-            let family = index.text.len() - start;
+            let family = index.text.len().saturating_sub(start);
             series::put_labels(counter.name, &mut index.text);
-            let length = index.text.len() - start;
+            let length = index.text.len().saturating_sub(start);
             // A name has 255 bytes at most.
             let (Ok(family), Ok(length)) = (u32::try_from(family), u32::try_from(length)) else {
                 continue;
@@ -167,7 +167,7 @@ impl Index {
                 return false;
             }
             let before = progress.0.checked_sub(1).and_then(|before| self.entries.get(before));
-            progress.0 += 1;
+            progress.0 = progress.0.saturating_add(1);
             let Some(counter) = counters.get(entry.number) else { continue };
             let (family, labels) = entry.series(&self.text);
             let is_first = before.is_none_or(|before| before.series(&self.text).0 != family);
@@ -219,7 +219,7 @@ impl Entry {
 
 impl Collisions {
     fn add(&mut self, text: &str, first: &Entry, shown: &str, left_out: &str) {
-        self.number += 1;
+        self.number = self.number.saturating_add(1);
         if self.named.len() < NAMED_MAX {
             let (family, labels) = first.series(text);
             self.named.push(Collision {

@@ -9,6 +9,7 @@ mod crowd;
 mod error;
 pub mod network;
 mod numbers;
+pub mod scrape;
 mod setup;
 mod sinks;
 pub mod spool;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::format::summary;
 use crate::journal::{Fsync, Journal};
 use crate::note::Level;
+use crate::protocol::Response;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
 use crate::turn::{Action, Core, Peer, Reply, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
@@ -38,6 +40,7 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
+use scrape::{Scrape, Sight};
 pub use setup::{Notice, Setup, SinkSetup};
 use sinks::SinkWorker;
 use spool::Spool;
@@ -56,11 +59,15 @@ pub struct Server {
     appending: Appending,
     fsync: Fsync,
     sinks: Vec<SinkWorker>,
+    scrapes: Vec<Scrape>,
     connections: Connections,
     inbox: Receiver<News>,
     events: Vec<SinkEvent>,
     /// Sinks that may write when the journal is synced up to a position.
     unsynced_writes: Vec<(usize, u64)>,
+    /// Sights for servers of scrapes that may be shown when the journal is synced up to a position: a total that
+    /// is smaller after a power cut would be a new beginning for Prometheus, and all of it counted once more.
+    unsynced_sights: Vec<(usize, u64, Sight)>,
     syncer: Errands,
     folder: Errands,
     spool: Option<Spool>,
@@ -104,6 +111,11 @@ impl Server {
             let worker = workers.spawn(&format!("sink-{number}")).map_err(ServerError::Thread)?;
             sinks.push(SinkWorker::new(number, setup.sink, worker, mailbox.clone()));
         }
+        let mut scrapes = Vec::new();
+        for (number, setup) in setup.scrapes.into_iter().enumerate() {
+            let scrape = Scrape::start(number, setup, mailbox.clone());
+            scrapes.push(scrape.map_err(ServerError::Thread)?);
+        }
         let mut errands = |name| match workers.spawn(name) {
             Ok(worker) => Ok(Errands::new(worker, mailbox.clone())),
             Err(error) => Err(ServerError::Thread(error)),
@@ -120,10 +132,12 @@ impl Server {
             appending: Appending::new(setup.fsync),
             fsync: setup.fsync,
             sinks,
+            scrapes,
             connections: Connections::new(setup.limits),
             inbox,
             events: Vec::new(),
             unsynced_writes: Vec::new(),
+            unsynced_sights: Vec::new(),
             syncer: errands("sync")?,
             folder: errands("checkpoint")?,
             spool,
@@ -296,6 +310,8 @@ impl Server {
                 News::SpoolCleared(cleared) => {
                     self.hear_of_spool(|spool, now| spool.cleared(cleared, now));
                 }
+                News::Look(scrape) => self.look(scrape),
+                News::Scraped(scraped) => self.hear_of_scrape(scraped),
             }
         }
         Ok(())
@@ -373,7 +389,7 @@ impl Server {
         match (reply, status) {
             (Reply::Message(response), _) => connection.answer(&response),
             (Reply::Snapshot(snapshot), _) => connection.answer_with_snapshot(snapshot),
-            (Reply::Status, Some(status)) => connection.answer(&status),
+            (Reply::Status, Some(status)) => connection.answer(&Response::Status(status)),
             (Reply::Status, None) => {}
         }
         self.connections.activate(peer.connection);

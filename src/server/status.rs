@@ -1,19 +1,23 @@
-//! The daemon's health as an answer: what the core knows, and what only the server does.
+//! The daemon's health as an answer: what the core knows, and what only the server does; and what a scrape is
+//! shown, which is that and the counters.
 
 use super::Server;
+use super::scrape::{Scrape, Scraped, Sight};
 use super::spool::Spool;
-use crate::protocol::{Response, StatusReport, Value};
+use crate::note::Level;
+use crate::protocol::{StatusReport, Value};
 use crate::window::Moment;
 
 impl Server {
     /// Problems first, then facts: who and where, counting, connections, sinks, disk.
-    pub(super) fn status(&self, now: Moment) -> Response<'static> {
+    pub(super) fn status(&self, now: Moment) -> StatusReport {
         let (mut problems, counting) = self.core.health(now);
         problems.extend(self.appending.problem().map(str::to_owned));
         if let Some(error) = &self.fold_error {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
         }
         problems.extend(self.spool.iter().flat_map(Spool::problems));
+        problems.extend(self.scrapes.iter().filter_map(Scrape::problem));
         let mut facts = self.about.clone();
         let numbers = &self.connections.numbers;
         problems.extend(numbers.problems());
@@ -22,6 +26,9 @@ impl Server {
         fact("uptime", Value::DurationMs(uptime_ns / 1_000_000));
         fact("version", Value::Text(env!("CARGO_PKG_VERSION").into()));
         facts.extend(counting);
+        for (number, scrape) in self.scrapes.iter().enumerate() {
+            facts.extend(scrape.facts(self.sinks.len() + number));
+        }
         let mut fact = |key: &str, value| facts.push((key.to_owned(), value));
         let as_number = |number| Value::Number(u64::try_from(number).unwrap_or(u64::MAX));
         fact("connections", as_number(self.connections.len()));
@@ -32,7 +39,22 @@ impl Server {
             facts.extend(self.on_disk());
         }
         facts.extend(self.spool.iter().flat_map(Spool::facts));
-        Response::Status(StatusReport { problems, facts })
+        StatusReport { problems, facts }
+    }
+
+    /// Takes a sight of the counters as they are for a server of scrapes.
+    pub(super) fn look(&mut self, scrape: usize) {
+        let now = self.clock.now();
+        let sight = Sight { columns: self.core.columns(), status: self.status(now) };
+        self.unsynced_sights.push((scrape, self.journal.position(), sight));
+    }
+
+    pub(super) fn hear_of_scrape(&mut self, scraped: Scraped) {
+        let now_ms = self.clock.now().wall_ms;
+        let Some(scrape) = self.scrapes.get_mut(scraped.scrape) else { return };
+        for told in scrape.answered(scraped.collisions, now_ms) {
+            (self.notice)(Level::Warning, &told);
+        }
     }
 
     fn on_disk(&self) -> Vec<(String, Value)> {

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
+use super::scrape::Scraped;
 use crate::journal::{CheckpointDone, SyncDone};
 use crate::spool::{Cleared, Scan, ScanError};
 use crate::turn::SinkEvent;
@@ -70,6 +71,10 @@ pub(super) enum News {
     Spooled(Result<Scan, ScanError>),
     /// Files that were counted are removed.
     SpoolCleared(Cleared),
+    /// The server of scrapes with this number is to be shown the counters.
+    Look(usize),
+    /// A scrape was answered.
+    Scraped(Scraped),
 }
 
 /// Where workers leave their news.

@@ -72,8 +72,9 @@ impl SinkSpec {
 
     /// A sink of this kind without options.
     pub fn plain(kind: Kind, defaults: &Defaults) -> SinkSpec {
-        let layout =
-            Layout { omits_idle: defaults.omits_idle, ..Layout::of(kind.format(defaults.format)) };
+        // For who only comes and looks no window is closed that would not be otherwise.
+        let omits_idle = defaults.omits_idle || kind.is_scraped();
+        let layout = Layout { omits_idle, ..Layout::of(kind.format(defaults.format)) };
         SinkSpec { kind, layout, interval: None }
     }
 
@@ -138,7 +139,11 @@ fn parse(text: &str, defaults: &Defaults) -> Result<SinkSpec, Fault> {
 impl SinkSpec {
     fn set_format(&mut self, value: &str, defaults: &Defaults) -> Result<(), String> {
         if !self.kind.takes_any_format() {
-            return Err(format!("format: there is only one here, {}", self.layout.format));
+            let format = match self.kind.is_scraped() {
+                true => "what Prometheus asks for".to_owned(),
+                false => self.layout.format.to_string(),
+            };
+            return Err(format!("format: there is only one here, {format}"));
         }
         let format: ReportFormat = value.parse().map_err(|error| format!("format: {error}"))?;
         self.layout = Layout { omits_idle: defaults.omits_idle, ..Layout::of(format) };
@@ -166,7 +171,10 @@ impl SinkSpec {
 
     /// The keys of the options it takes.
     fn keys(&self) -> Vec<&'static str> {
-        let mut keys = vec!["prefix", "interval", "only", "idle"];
+        let mut keys = match self.kind.is_scraped() {
+            true => vec!["prefix", "only"],
+            false => vec!["prefix", "interval", "only", "idle"],
+        };
         if self.kind.takes_any_format() {
             keys.insert(0, "format");
         }
@@ -207,9 +215,14 @@ impl fmt::Display for SinkSpec {
             | Kind::Graphite { .. }
             | Kind::Statsd { .. }
             | Kind::StatsdUnix { .. }
+            | Kind::Prometheus { .. }
+            | Kind::PrometheusUnix { .. }
             | Kind::Exec { .. }) => kind.fmt(f)?,
         }
-        write!(f, " ({format}")?;
+        match self.kind.is_scraped() {
+            true => f.write_str(" (prometheus")?,
+            false => write!(f, " ({format}")?,
+        }
         if !prefix.is_empty() {
             write!(f, ", prefix {prefix}")?;
         }

@@ -53,6 +53,9 @@ pub(super) fn say_where(
     };
     teller.tell(Level::Info, &restored);
     teller.tell(Level::Info, &reports(config));
+    for spec in config.sinks.iter().filter(|spec| spec.kind.is_scraped()) {
+        teller.tell(Level::Info, &format!("to be scraped: {spec}"));
+    }
     hints(config).iter().for_each(|hint| teller.tell(Level::Info, hint));
     let how = match handed {
         true => "handed over".to_owned(),
@@ -80,11 +83,15 @@ pub(super) fn hints(config: &Config) -> Vec<String> {
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
     let aligned = if config.aligned { " (aligned)" } else { "" };
-    let places: Vec<String> = config.sinks.iter().map(SinkSpec::to_string).collect();
-    if places.is_empty() {
+    let reported = config.sinks.iter().filter(|spec| !spec.kind.is_scraped());
+    let places: Vec<String> = reported.map(SinkSpec::to_string).collect();
+    if places.is_empty() && config.sinks.is_empty() {
         return format!(
             "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file or --sink"
         );
+    }
+    if places.is_empty() {
+        return format!("flushes every {interval}{aligned}, reports to nobody");
     }
     format!("reports every {interval}{aligned} to {}", places.join(" and "))
 }

@@ -55,6 +55,20 @@ pub enum Kind {
         /// How long it may take nothing.
         timeout: Duration,
     },
+    /// A port that Prometheus scrapes.
+    Prometheus {
+        /// Where it listens.
+        at: Address,
+        /// Whether OpenMetrics tells when a counter was created.
+        created: bool,
+    },
+    /// A Unix socket that is scraped.
+    PrometheusUnix {
+        /// The socket.
+        path: PathBuf,
+        /// Whether OpenMetrics tells when a counter was created.
+        created: bool,
+    },
     /// A command that reads each report.
     Exec {
         /// The command as it was given, which is its place.
@@ -69,12 +83,14 @@ pub enum Kind {
 }
 
 /// Every kind, as it is written.
-pub const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 8] = [
     "stdout",
     "file:PATH",
     "graphite://HOST:PORT",
     "statsd://HOST:PORT",
     "statsd+unix:PATH",
+    "prometheus://ADDR:PORT",
+    "prometheus+unix:PATH",
     "exec:COMMAND",
 ];
 
@@ -115,6 +131,10 @@ impl Kind {
                 packet: PACKET_BYTES,
                 timeout: TIMEOUT,
             }),
+            "prometheus" => Ok(Kind::Prometheus { at: parse_address(at, rest)?, created: true }),
+            "prometheus+unix" => {
+                Ok(Kind::PrometheusUnix { path: parse_path(at, rest)?, created: true })
+            }
             "exec" => Ok(Kind::Exec {
                 text: rest.trim().to_owned(),
                 words: split_words(at, rest)?,
@@ -144,8 +164,14 @@ impl Kind {
     /// The path it writes to, as far as it has one.
     pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
-            Kind::File(path) | Kind::StatsdUnix { path, .. } => Some(path),
-            Kind::Stdout | Kind::Graphite { .. } | Kind::Statsd { .. } | Kind::Exec { .. } => None,
+            Kind::File(path)
+            | Kind::StatsdUnix { path, .. }
+            | Kind::PrometheusUnix { path, .. } => Some(path),
+            Kind::Stdout
+            | Kind::Graphite { .. }
+            | Kind::Statsd { .. }
+            | Kind::Prometheus { .. }
+            | Kind::Exec { .. } => None,
         }
     }
 
@@ -155,9 +181,16 @@ impl Kind {
             Kind::Stdout => wanted.unwrap_or(ReportFormat::Plain),
             Kind::File(_) => wanted.unwrap_or(ReportFormat::Logfmt),
             Kind::Exec { .. } => wanted.unwrap_or(ReportFormat::Json),
+            // It is handed no reports.
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => ReportFormat::Plain,
             Kind::Graphite { .. } => ReportFormat::Graphite,
             Kind::Statsd { .. } | Kind::StatsdUnix { .. } => ReportFormat::Statsd,
         }
+    }
+
+    /// Whether it is come to, and handed nothing.
+    pub fn is_scraped(&self) -> bool {
+        matches!(self, Kind::Prometheus { .. } | Kind::PrometheusUnix { .. })
     }
 
     /// Whether it takes reports in any format.
@@ -193,6 +226,12 @@ impl Kind {
                 *packet =
                     bytes.ok_or_else(|| format!("from {least} to {most} bytes are allowed"))?;
             }
+            (
+                "created",
+                Kind::Prometheus { created, .. } | Kind::PrometheusUnix { created, .. },
+            ) => {
+                *created = word(value, &[("yes", true), ("no", false)])?;
+            }
             ("shell", Kind::Exec { shell, .. }) => {
                 *shell = word(value, &[("no", false), ("yes", true)])?;
             }
@@ -208,6 +247,7 @@ impl Kind {
             Kind::Graphite { .. } => &["ack", "timeout"],
             Kind::Statsd { .. } => &["packet"],
             Kind::StatsdUnix { .. } => &["packet", "timeout"],
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => &["created"],
             Kind::Exec { .. } => &["shell", "timeout"],
         }
     }
@@ -222,6 +262,8 @@ impl fmt::Display for Kind {
             Kind::Graphite { to, .. } => write!(f, "graphite://{to}"),
             Kind::Statsd { to, .. } => write!(f, "statsd://{to}"),
             Kind::StatsdUnix { path, .. } => write!(f, "statsd+unix:{}", path.display()),
+            Kind::Prometheus { at, .. } => write!(f, "prometheus://{at}"),
+            Kind::PrometheusUnix { path, .. } => write!(f, "prometheus+unix:{}", path.display()),
             Kind::Exec { text, .. } => write!(f, "exec:{text}"),
         }
     }

@@ -23,6 +23,8 @@ fn each_kind_has_its_place_and_its_usual_format() {
         ("graphite://[::1]:2003?ack=sent&timeout=3s", "graphite://[::1]:2003", "graphite"),
         ("statsd://h:8125?tags=dogstatsd&packet=512", "statsd://h:8125", "statsd"),
         ("statsd+unix:/run/s?timeout=2", "statsd+unix:/run/s", "statsd"),
+        ("prometheus://0.0.0.0:9464?only=a*&created=no", "prometheus://0.0.0.0:9464", "plain"),
+        ("prometheus+unix:/run/m?prefix=a", "prometheus+unix:/run/m", "plain"),
         ("exec: a b%20c  d?shell=no", "exec:a b%20c  d", "json"),
         ("exec:a 'b?shell=yes&format=plain", "exec:a 'b", "plain"),
     ] {
@@ -111,6 +113,15 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("statsd://h:1?packet=9", "packet: from 512 to 65507 bytes are allowed"),
         ("statsd://h:1?timeout=1s", "there is no option \"timeout\" here, but prefix, "),
         ("statsd+unix:", "at character 13: the path is empty"),
+        ("prometheus://h", "at character 15: the port is missing"),
+        (
+            "prometheus://h:1?idle=zero",
+            "there is no option \"idle\" here, but prefix, only, created;",
+        ),
+        (
+            "prometheus://h:1?format=json",
+            "format: there is only one here, what Prometheus asks for",
+        ),
         ("exec: ", "at character 6: a command of 1 to 256 words follows"),
         ("exec:sh -c 'x'", "a ' means nothing without a shell"),
         ("exec:date +%s", "at character 12: two hexadecimal digits"),
