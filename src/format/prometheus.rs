@@ -9,6 +9,7 @@ pub mod own;
 mod series;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -106,7 +107,11 @@ struct Entry {
 
 /// How far a text has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress(usize);
+pub struct Progress {
+    /// What comes before the counters is there.
+    begun: bool,
+    at: usize,
+}
 
 impl Index {
     /// Puts counters in order, whatever theirs is. Costs about a microsecond for each of them.
@@ -162,12 +167,12 @@ impl Index {
         out: &mut Vec<u8>,
     ) -> bool {
         let until = out.len().saturating_add(bytes);
-        while let Some(entry) = self.entries.get(progress.0) {
+        while let Some(entry) = self.entries.get(progress.at) {
             if out.len() >= until {
                 return false;
             }
-            let before = progress.0.checked_sub(1).and_then(|before| self.entries.get(before));
-            progress.0 = progress.0.saturating_add(1);
+            let before = progress.at.checked_sub(1).and_then(|before| self.entries.get(before));
+            progress.at = progress.at.saturating_add(1);
             let Some(counter) = counters.get(entry.number) else { continue };
             let (family, labels) = entry.series(&self.text);
             let is_first = before.is_none_or(|before| before.series(&self.text).0 != family);
@@ -218,6 +223,30 @@ impl Entry {
 }
 
 impl Collisions {
+    /// What the operator is to be told when these are `now` after they were so.
+    pub fn news(&self, now: &Collisions) -> Vec<String> {
+        if self == now {
+            return Vec::new();
+        }
+        let mut told: Vec<String> = now.named.iter().map(Collision::to_string).collect();
+        match (now.number, now.number.saturating_sub(told.len())) {
+            (0, _) => told.push("every counter has a series of its own".to_owned()),
+            (_, 0) => {}
+            (_, others) => told.push(format!("{others} more are left out")),
+        }
+        told
+    }
+
+    /// What is wrong, in words, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        let first = self.named.first()?;
+        let what = match self.number {
+            1 => "a counter has no series of its own".to_owned(),
+            number => format!("{number} counters have no series of their own"),
+        };
+        Some(format!("{what} in Prometheus: {first}"))
+    }
+
     fn add(&mut self, text: &str, first: &Entry, shown: &str, left_out: &str) {
         self.number = self.number.saturating_add(1);
         if self.named.len() < NAMED_MAX {

@@ -154,7 +154,7 @@ impl fmt::Display for StartError {
             StartError::LogFile { path, source } => {
                 write!(f, "cannot open the log file {}: {source}", path.display())
             }
-            StartError::Sink { place, source } => write!(f, "cannot listen at {place}: {source}"),
+            StartError::Sink { place, source } => write!(f, "sink {place}: {source}"),
             StartError::System(error) => error.fmt(f),
             StartError::Server(error) => error.fmt(f),
         }

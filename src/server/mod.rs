@@ -11,6 +11,7 @@ pub mod network;
 mod numbers;
 pub mod scrape;
 mod setup;
+mod sights;
 mod sinks;
 pub mod spool;
 mod status;
@@ -40,8 +41,9 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
-use scrape::{Scrape, Sight};
+use scrape::Scrape;
 pub use setup::{Notice, Setup, SinkSetup};
+use sights::Sights;
 use sinks::SinkWorker;
 use spool::Spool;
 use stop::Stopping;
@@ -65,9 +67,7 @@ pub struct Server {
     events: Vec<SinkEvent>,
     /// Sinks that may write when the journal is synced up to a position.
     unsynced_writes: Vec<(usize, u64)>,
-    /// Sights for servers of scrapes that may be shown when the journal is synced up to a position: a total that
-    /// is smaller after a power cut would be a new beginning for Prometheus, and all of it counted once more.
-    unsynced_sights: Vec<(usize, u64, Sight)>,
+    sights: Sights,
     syncer: Errands,
     folder: Errands,
     spool: Option<Spool>,
@@ -137,7 +137,7 @@ impl Server {
             inbox,
             events: Vec::new(),
             unsynced_writes: Vec::new(),
-            unsynced_sights: Vec::new(),
+            sights: Sights::default(),
             syncer: errands("sync")?,
             folder: errands("checkpoint")?,
             spool,
@@ -183,6 +183,8 @@ impl Server {
             self.journal.sync().map_err(ServerError::Journal)?;
         }
         self.last_sync_ms = Some(now.wall_ms);
+        self.show_first(now);
+        self.show_synced();
         Ok(())
     }
 
@@ -220,6 +222,7 @@ impl Server {
             self.mark_deadline_ns(),
             self.fold_deadline_ns(),
             self.spool.as_ref().and_then(Spool::deadline_ns),
+            self.sights_deadline_ns(),
             self.supervision.deadline_ns(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -242,6 +245,7 @@ impl Server {
         self.connections.time_out(&mut *self.network, now.boot_ns);
         self.advance(now)?;
         self.look_after_spool(now)?;
+        self.refresh_if_due(now);
         if self.fsync == Fsync::Always && self.journal.position() > written {
             self.last_sync_ms = Some(now.wall_ms);
         }
@@ -310,6 +314,7 @@ impl Server {
                 News::SpoolCleared(cleared) => {
                     self.hear_of_spool(|spool, now| spool.cleared(cleared, now));
                 }
+                News::Refreshed(sink, done) => self.hear_of_refresh(sink, done),
                 News::Look(scrape) => self.look(scrape),
                 News::Scraped(scraped) => self.hear_of_scrape(scraped),
             }
@@ -339,9 +344,13 @@ impl Server {
             connections.get(peer.connection).map(|connection| (peer, connection.payload(range)))
         });
         let records = self.core.step(now, snapshots_free, requests);
+        let changes = !records.is_empty();
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         let replies = self.core.committed(result);
+        if changes {
+            self.something_changed();
+        }
         // An empty window ends without anything else to be seen of it.
         self.connections.numbers.in_window(self.core.window_start());
         for (peer, reply) in replies {
@@ -358,8 +367,10 @@ impl Server {
         for action in self.core.advanced(result) {
             match action {
                 Action::Prepare { sink, layout, reports, offered } => {
+                    let wants = self.sinks.get(sink).is_some_and(SinkWorker::wants_sights);
+                    let sight = wants.then(|| self.sight(now));
                     if let Some(worker) = self.sinks.get_mut(sink) {
-                        worker.prepare(layout, reports, offered);
+                        worker.prepare(layout, reports, offered, sight);
                     }
                 }
                 Action::Write { sink } => {
@@ -368,6 +379,7 @@ impl Server {
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
                 Action::Note(note) => (self.notice)(note.level, &note.text),
                 Action::Flushed(report) => {
+                    self.sights.flushed();
                     self.supervision.flushed(&report);
                     if self.tell_flushes {
                         (self.notice)(Level::Info, &summary::flushed(&report));

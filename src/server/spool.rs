@@ -279,9 +279,13 @@ impl Server {
             payload: &file.payload,
         });
         let records = self.core.take(now, files, scan.all);
+        let changes = !records.is_empty();
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let position = self.journal.position();
         let taken = self.core.taken(result.as_ref().map(|_| ()).map_err(String::as_str));
+        if changes {
+            self.something_changed();
+        }
         let Some(spool) = &mut self.spool else { return Ok(()) };
         if taken.contains(&Taken::Later) || result.is_err() {
             // Its file stays where it is, and is found there again.

@@ -1,10 +1,9 @@
-//! The daemon's health as an answer: what the core knows, and what only the server does; and what a scrape is
-//! shown, which is that and the counters.
+//! The daemon's health as an answer: what the core knows, and what only the server does.
 
 use super::Server;
-use super::scrape::{Scrape, Scraped, Sight};
+use super::scrape::Scrape;
+use super::sinks::SinkWorker;
 use super::spool::Spool;
-use crate::note::Level;
 use crate::protocol::{StatusReport, Value};
 use crate::window::Moment;
 
@@ -18,6 +17,8 @@ impl Server {
         }
         problems.extend(self.spool.iter().flat_map(Spool::problems));
         problems.extend(self.scrapes.iter().filter_map(Scrape::problem));
+        problems.extend(self.sinks.iter().filter_map(SinkWorker::problem));
+        problems.extend(self.sights.problem());
         let mut facts = self.about.clone();
         let numbers = &self.connections.numbers;
         problems.extend(numbers.problems());
@@ -40,21 +41,6 @@ impl Server {
         }
         facts.extend(self.spool.iter().flat_map(Spool::facts));
         StatusReport { problems, facts }
-    }
-
-    /// Takes a sight of the counters as they are for a server of scrapes.
-    pub(super) fn look(&mut self, scrape: usize) {
-        let now = self.clock.now();
-        let sight = Sight { columns: self.core.columns(), status: self.status(now) };
-        self.unsynced_sights.push((scrape, self.journal.position(), sight));
-    }
-
-    pub(super) fn hear_of_scrape(&mut self, scraped: Scraped) {
-        let now_ms = self.clock.now().wall_ms;
-        let Some(scrape) = self.scrapes.get_mut(scraped.scrape) else { return };
-        for told in scrape.answered(scraped.collisions, now_ms) {
-            (self.notice)(Level::Warning, &told);
-        }
     }
 
     fn on_disk(&self) -> Vec<(String, Value)> {

@@ -3,7 +3,6 @@
 
 use std::io;
 
-use super::scrape::Sight;
 use super::worker::News;
 use super::{Server, ServerError};
 use crate::journal::{AppendError, CheckpointDone, Fsync};
@@ -30,13 +29,7 @@ impl Server {
             }
             !covered
         });
-        let journal = &self.journal;
-        let covered = |sight: &mut (usize, u64, Sight)| any || journal.is_synced_to(sight.1);
-        for (scrape, _, sight) in self.unsynced_sights.extract_if(.., covered) {
-            if let Some(scrape) = self.scrapes.get_mut(scrape) {
-                scrape.show(sight);
-            }
-        }
+        self.show_synced();
         Ok(())
     }
 
@@ -44,7 +37,7 @@ impl Server {
         if self.fsync == Fsync::No || self.syncer.is_busy() || self.journal.unsynced() == 0 {
             return None;
         }
-        let waited_for = !(self.unsynced_writes.is_empty() && self.unsynced_sights.is_empty());
+        let waited_for = !self.unsynced_writes.is_empty() || self.sights.wait();
         Some(if waited_for { 0 } else { self.last_sync_ns.saturating_add(SYNC_NS) })
     }
 

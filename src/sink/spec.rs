@@ -72,8 +72,8 @@ impl SinkSpec {
 
     /// A sink of this kind without options.
     pub fn plain(kind: Kind, defaults: &Defaults) -> SinkSpec {
-        // For who only comes and looks no window is closed that would not be otherwise.
-        let omits_idle = defaults.omits_idle || kind.is_scraped();
+        // For what only shows the counters as they are no window is closed that would not be otherwise.
+        let omits_idle = defaults.omits_idle || kind.shows_totals();
         let layout = Layout { omits_idle, ..Layout::of(kind.format(defaults.format)) };
         SinkSpec { kind, layout, interval: None }
     }
@@ -139,7 +139,7 @@ fn parse(text: &str, defaults: &Defaults) -> Result<SinkSpec, Fault> {
 impl SinkSpec {
     fn set_format(&mut self, value: &str, defaults: &Defaults) -> Result<(), String> {
         if !self.kind.takes_any_format() {
-            let format = match self.kind.is_scraped() {
+            let format = match self.kind.shows_totals() {
                 true => "what Prometheus asks for".to_owned(),
                 false => self.layout.format.to_string(),
             };
@@ -171,7 +171,7 @@ impl SinkSpec {
 
     /// The keys of the options it takes.
     fn keys(&self) -> Vec<&'static str> {
-        let mut keys = match self.kind.is_scraped() {
+        let mut keys = match self.kind.shows_totals() {
             true => vec!["prefix", "only"],
             false => vec!["prefix", "interval", "only", "idle"],
         };
@@ -217,9 +217,10 @@ impl fmt::Display for SinkSpec {
             | Kind::StatsdUnix { .. }
             | Kind::Prometheus { .. }
             | Kind::PrometheusUnix { .. }
+            | Kind::Textfile { .. }
             | Kind::Exec { .. }) => kind.fmt(f)?,
         }
-        match self.kind.is_scraped() {
+        match self.kind.shows_totals() {
             true => f.write_str(" (prometheus")?,
             false => write!(f, " ({format}")?,
         }

@@ -143,6 +143,11 @@ impl Core {
         self.hasten_sinks();
     }
 
+    /// When the window is to be closed, if there is something in it then.
+    pub fn flush_due_ns(&self) -> u64 {
+        self.schedule.due_boot_ns()
+    }
+
     /// Asks for a flush at the next advance, due or not.
     pub fn flush_soon(&mut self) {
         self.flush_wanted = true;

@@ -135,7 +135,7 @@ fn a_port_that_is_taken_is_an_error_at_the_start() {
     let sink = format!("prometheus://{}", taken.local_addr().unwrap());
     let home = Home::new();
     let ran = Ran::of(home.serve_command(&["--sink", &sink]).output().unwrap());
-    ran.refused(1, &["cannot listen at prometheus://127.0.0.1:", "in use"]);
+    ran.refused(1, &["sink prometheus://127.0.0.1:", "in use"]);
 }
 
 #[test]
@@ -246,4 +246,81 @@ fn a_total_that_was_scraped_is_on_the_disk() {
     let _daemon = home.serve(&["--sink", &sink]);
     assert_eq!(value(&get(port, "/metrics", &[]).text(), "a_total"), 20);
     until("somebody is there", || home.total("a") == 20);
+}
+
+/// A daemon that keeps a file for node_exporter, and that file.
+fn kept(options: &str, more: &[&str]) -> (Home, Daemon, std::path::PathBuf) {
+    let home = Home::new();
+    let path = home.path("countd.prom");
+    let sink = format!("textfile:{}{options}", path.display());
+    let daemon = home.serve(&[&["--sink", &*sink], more].concat());
+    (home, daemon, path)
+}
+
+#[test]
+fn a_file_for_node_exporter_has_totals_after_each_flush_and_stays() {
+    let (home, daemon, path) = kept("", &[]);
+    let text = || std::fs::read_to_string(&path).unwrap_or_default();
+    until("it is written at the start", || text().contains("\ncountd_counters 0\n"));
+    home.ok(&["incr", "a=5", "b,x=1=7"]);
+    home.ok(&["flush"]);
+    assert_eq!((value(&text(), "a_total"), value(&text(), "b_total{x=\"1\"}")), (5, 7));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
+    if let Some(ran) = promtool(&["check", "metrics"], text().as_bytes()) {
+        assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+    }
+    home.ok(&["incr", "a"]);
+    assert_eq!(daemon.stop().code, 0);
+    assert_eq!(value(&text(), "a_total"), 6);
+}
+
+#[test]
+fn a_file_for_node_exporter_has_what_no_report_tells_and_goes_if_asked_to() {
+    let (home, daemon, path) = kept("?remove=yes", &["--interval", "20ms"]);
+    let text = || std::fs::read_to_string(&path).unwrap_or_default();
+    home.ok(&["incr", "a", "b=0"]);
+    until("a declared counter is there", || text().contains("\nb_total 0\n"));
+    home.ok(&["incr", "c=0"]);
+    until("another one is", || text().contains("\nc_total 0\n"));
+    home.ok(&["delete", "c"]);
+    until("a deleted one is not", || !text().contains("\nc_total"));
+    home.ok(&["incr", "d=0"]);
+    assert_eq!(daemon.stop().code, 0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_for_node_exporter_that_cannot_be_written_is_told_of_and_comes_later() {
+    let (home, mut daemon, path) = kept("", &[]);
+    until("it is written at the start", || path.exists());
+    let beside = home.path(".countd.prom~");
+    std::fs::create_dir(&beside).unwrap();
+    home.ok(&["incr", "a.b", "a-b"]);
+    home.run(&["flush", "--timeout", "100ms"]).refused(1, &["textfile:", "irectory"]);
+    daemon.wait_until_it_says("reports wait, and come once it works");
+    std::fs::remove_dir(&beside).unwrap();
+    home.ok(&["flush"]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((value(&text, "a_b_total"), value(&text, "countd_name_collisions")), (1, 1));
+    daemon.wait_until_it_says("a.b is left out: a-b has the same series");
+    home.run(&["status"]).stdout.find("has no series of its own").unwrap();
+    let nowhere = format!("textfile:{}", home.path("no/a.prom").display());
+    let other = Home::new();
+    let ran = Ran::of(other.serve_command(&["--sink", &nowhere]).output().unwrap());
+    ran.refused(1, &["sink textfile:", "No such file"]);
+}
+
+#[test]
+fn totals_in_the_file_go_on_after_the_daemon_was_killed() {
+    let (home, daemon, path) = kept("", &["--interval", "20ms"]);
+    let text = || std::fs::read_to_string(&path).unwrap_or_default();
+    for _ in 0..30 {
+        home.ok(&["incr", "a"]);
+    }
+    daemon.kill();
+    let before = text();
+    let sink = format!("textfile:{}", path.display());
+    let _daemon = home.serve(&["--sink", &sink]);
+    until("it is written at the start", || text() != before && text().contains("a_total 30\n"));
 }

@@ -66,18 +66,26 @@ pub(super) fn say_where(
 
 /// What the settings do not show and people come upon late.
 pub(super) fn hints(config: &Config) -> Vec<String> {
-    let is_unsaid =
-        |sink: &&SinkSpec| matches!(sink.kind, Kind::Graphite { .. }) && sink.interval.is_none();
-    let sinks = config.sinks.iter().filter(is_unsaid);
     let interval = short(config.interval);
     let hint = |sink: &SinkSpec| {
-        format!(
-            "{}: a value every {interval}; Graphite keeps the last of each step of its storage, so if a step is \
-             longer, say so with the option interval=",
-            sink.place()
-        )
+        let place = sink.place();
+        if let Kind::Graphite { .. } = sink.kind
+            && sink.interval.is_none()
+        {
+            return Some(format!(
+                "{place}: a value every {interval}; Graphite keeps the last of each step of its storage, so if a step \
+                 is longer, say so with the option interval="
+            ));
+        }
+        if let Kind::Textfile { path, .. } = &sink.kind
+            && path.extension().is_none_or(|end| end != "prom")
+        {
+            let what = "node_exporter reads no file whose name does not end in .prom";
+            return Some(format!("{place}: {what}"));
+        }
+        None
     };
-    sinks.map(hint).collect()
+    config.sinks.iter().filter_map(hint).collect()
 }
 
 fn reports(config: &Config) -> String {

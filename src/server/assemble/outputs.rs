@@ -15,6 +15,7 @@ use crate::server::scrape::{Door, ScrapeSetup};
 use crate::sink::spec::{Kind, SinkSpec};
 use crate::sink::{
     Sink, exec::Exec, graphite::Graphite, log_file::LogFile, statsd::Statsd, stdout::Stdout,
+    textfile::Textfile,
 };
 use crate::system::disk::PathFolder;
 use crate::system::listen::{ListenAt, Listening};
@@ -34,8 +35,7 @@ pub(super) fn open(config: &Config) -> Result<(Vec<SinkSetup>, Vec<ScrapeSetup>)
         match open_one(spec, config)? {
             Output::Sink(sink) => sinks.push(SinkSetup { place: spec.sink_place(), sink }),
             Output::Scraped { door, created } => {
-                let (prefix, only) = (spec.layout.prefix.clone(), spec.layout.only.clone());
-                let (place, shown) = (spec.place(), Shown { prefix, only });
+                let (place, shown) = (spec.place(), shown(spec));
                 scrapes.push(ScrapeSetup { place, door, shown, created });
             }
         }
@@ -60,6 +60,10 @@ fn open_one(spec: &SinkSpec, config: &Config) -> Result<Output, StartError> {
         Kind::Exec { words, shell, timeout, .. } => {
             Box::new(Exec::new(words, *shell, *timeout).map_err(StartError::System)?)
         }
+        Kind::Textfile { path, removed } => {
+            let failed = |source| StartError::Sink { place: spec.place(), source };
+            Box::new(Textfile::new(path, shown(spec), *removed).map_err(failed)?)
+        }
         Kind::Prometheus { at, created } => {
             let failed = |source| StartError::Sink { place: spec.place(), source };
             let listener = TcpListener::bind((at.host.as_str(), at.port)).map_err(failed)?;
@@ -73,6 +77,10 @@ fn open_one(spec: &SinkSpec, config: &Config) -> Result<Output, StartError> {
         }
     };
     Ok(Output::Sink(sink))
+}
+
+fn shown(spec: &SinkSpec) -> Shown {
+    Shown { prefix: spec.layout.prefix.clone(), only: spec.layout.only.clone() }
 }
 
 fn open_log_file(path: &Path, synced: bool) -> io::Result<LogFile> {

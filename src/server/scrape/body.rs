@@ -7,29 +7,11 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::counter::table::Columns;
-use crate::format::prometheus::{Collisions, Dialect, Index, Progress, Shown, own};
-use crate::protocol::StatusReport;
+use crate::format::prometheus::view::View;
+use crate::format::prometheus::{Collisions, Dialect, Progress};
 
 /// How much is rendered at a time.
 const PIECE_BYTES: usize = 64 << 10;
-
-/// The counters and the daemon's health at one moment.
-#[derive(Debug)]
-pub(in crate::server) struct Sight {
-    /// The counters.
-    pub(in crate::server) columns: Columns,
-    /// The health.
-    pub(in crate::server) status: StatusReport,
-}
-
-/// A sight in the order in which it is shown. All scrapes that waited for it share it.
-#[derive(Debug)]
-pub(super) struct View {
-    sight: Sight,
-    index: Index,
-    collisions: Collisions,
-}
 
 /// How the end of a response is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,26 +30,18 @@ pub(super) struct Body {
     coding: Coding,
     packer: Option<GzEncoder<Vec<u8>>>,
     progress: Progress,
-    begun: bool,
-}
-
-impl View {
-    pub(super) fn of(sight: Sight, shown: &Shown) -> View {
-        let (index, collisions) = Index::of(&sight.columns, shown);
-        View { sight, index, collisions }
-    }
 }
 
 impl Body {
     pub(super) fn new(view: Arc<View>, dialect: Dialect, gzip: bool, coding: Coding) -> Body {
         // The text is so repetitive that more effort packs it little better.
         let packer = gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast()));
-        Body { view, dialect, coding, packer, progress: Progress::default(), begun: false }
+        Body { view, dialect, coding, packer, progress: Progress::default() }
     }
 
     /// Which counters it does not have.
     pub(super) fn collisions(&self) -> &Collisions {
-        &self.view.collisions
+        self.view.collisions()
     }
 
     /// Appends the next bytes; returns whether they were the last.
@@ -75,17 +49,9 @@ impl Body {
     /// # Errors
     /// None in practice: what is written to is memory.
     pub(super) fn write_piece(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        let View { sight, index, collisions } = &*self.view;
         let mut text = Vec::new();
-        if !self.begun {
-            self.begun = true;
-            own::render(&sight.status, collisions.number, self.dialect, &mut text);
-        }
-        let columns = &sight.columns;
-        let done = index.render(columns, self.dialect, &mut self.progress, PIECE_BYTES, &mut text);
-        if done && self.dialect != Dialect::Text {
-            text.extend_from_slice(b"# EOF\n");
-        }
+        let progress = &mut self.progress;
+        let done = self.view.render(self.dialect, progress, PIECE_BYTES, &mut text);
         let bytes = match &mut self.packer {
             None => text,
             Some(packer) => {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-use super::body::{Body, View};
+use super::body::Body;
 use super::http::{self, HEAD_BYTES_MAX, Head, Request, Status, Wants};
 use crate::format::prometheus::Collisions;
+use crate::format::prometheus::view::View;
 
 /// How long a connection may be idle, in nanoseconds: longer than scrapes are apart.
 const IDLE_NS: u64 = 300_000_000_000;

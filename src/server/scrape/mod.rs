@@ -22,12 +22,11 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::worker::{Mailbox, News};
+use crate::format::prometheus::view::{Sight, View};
 use crate::format::prometheus::{Collisions, Shown};
 use crate::protocol::Value;
 use crate::system::clock;
 use crate::system::listen::Listening;
-pub(super) use body::Sight;
-use body::View;
 use line::{Fate, Line};
 
 /// Connections at a time; past it, one that asks for nothing gives way.
@@ -136,31 +135,15 @@ impl Scrape {
     pub(super) fn answered(&mut self, collisions: Collisions, now_ms: u64) -> Vec<String> {
         self.answered = self.answered.saturating_add(1);
         self.last_ms = Some(now_ms);
-        if collisions == self.collisions {
-            return Vec::new();
-        }
+        let news = self.collisions.news(&collisions);
         self.collisions = collisions;
-        let named = self.collisions.named.iter();
-        let mut told: Vec<String> = named.map(|one| format!("{}: {one}", self.place)).collect();
-        let others = self.collisions.number.saturating_sub(told.len());
-        match (self.collisions.number, others) {
-            (0, _) => told.push(format!("{}: every counter has a series of its own", self.place)),
-            (_, 0) => {}
-            (_, others) => told.push(format!("{}: {others} more are left out", self.place)),
-        }
-        told
+        news.iter().map(|one| format!("{}: {one}", self.place)).collect()
     }
 
     /// What is wrong, in words.
     pub(super) fn problem(&self) -> Option<String> {
-        let Collisions { number, named } = &self.collisions;
-        let first = named.first()?;
-        let place = &self.place;
-        let what = match number {
-            1 => "a counter has no series of its own".to_owned(),
-            _ => format!("{number} counters have no series of their own"),
-        };
-        Some(format!("sink {place}: {what} in Prometheus: {first}"))
+        let problem = self.collisions.problem()?;
+        Some(format!("sink {}: {problem}", self.place))
     }
 
     /// Facts for the status, as of a sink with this number.

@@ -69,6 +69,13 @@ pub enum Kind {
         /// Whether OpenMetrics tells when a counter was created.
         created: bool,
     },
+    /// A file with totals for node_exporter.
+    Textfile {
+        /// Its path.
+        path: PathBuf,
+        /// It goes when the daemon stops.
+        removed: bool,
+    },
     /// A command that reads each report.
     Exec {
         /// The command as it was given, which is its place.
@@ -83,7 +90,7 @@ pub enum Kind {
 }
 
 /// Every kind, as it is written.
-pub const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 9] = [
     "stdout",
     "file:PATH",
     "graphite://HOST:PORT",
@@ -91,6 +98,7 @@ pub const KINDS: [&str; 8] = [
     "statsd+unix:PATH",
     "prometheus://ADDR:PORT",
     "prometheus+unix:PATH",
+    "textfile:PATH",
     "exec:COMMAND",
 ];
 
@@ -135,6 +143,7 @@ impl Kind {
             "prometheus+unix" => {
                 Ok(Kind::PrometheusUnix { path: parse_path(at, rest)?, created: true })
             }
+            "textfile" => Ok(Kind::Textfile { path: parse_path(at, rest)?, removed: false }),
             "exec" => Ok(Kind::Exec {
                 text: rest.trim().to_owned(),
                 words: split_words(at, rest)?,
@@ -166,7 +175,8 @@ impl Kind {
         match self {
             Kind::File(path)
             | Kind::StatsdUnix { path, .. }
-            | Kind::PrometheusUnix { path, .. } => Some(path),
+            | Kind::PrometheusUnix { path, .. }
+            | Kind::Textfile { path, .. } => Some(path),
             Kind::Stdout
             | Kind::Graphite { .. }
             | Kind::Statsd { .. }
@@ -181,8 +191,10 @@ impl Kind {
             Kind::Stdout => wanted.unwrap_or(ReportFormat::Plain),
             Kind::File(_) => wanted.unwrap_or(ReportFormat::Logfmt),
             Kind::Exec { .. } => wanted.unwrap_or(ReportFormat::Json),
-            // It is handed no reports.
-            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => ReportFormat::Plain,
+            // Reports are not what it shows.
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } | Kind::Textfile { .. } => {
+                ReportFormat::Plain
+            }
             Kind::Graphite { .. } => ReportFormat::Graphite,
             Kind::Statsd { .. } | Kind::StatsdUnix { .. } => ReportFormat::Statsd,
         }
@@ -193,6 +205,11 @@ impl Kind {
         matches!(self, Kind::Prometheus { .. } | Kind::PrometheusUnix { .. })
     }
 
+    /// Whether it shows the counters as they are, in the format of Prometheus, and no reports.
+    pub(super) fn shows_totals(&self) -> bool {
+        self.is_scraped() || matches!(self, Kind::Textfile { .. })
+    }
+
     /// Whether it takes reports in any format.
     pub(super) fn takes_any_format(&self) -> bool {
         matches!(self, Kind::Stdout | Kind::File(_) | Kind::Exec { .. })
@@ -200,7 +217,7 @@ impl Kind {
 
     /// Whether it is on this machine and no program that may be away.
     pub(super) fn is_output(&self) -> bool {
-        matches!(self, Kind::Stdout | Kind::File(_))
+        matches!(self, Kind::Stdout | Kind::File(_) | Kind::Textfile { .. })
     }
 
     /// Whether it counts a report again that it gets again.
@@ -232,6 +249,9 @@ impl Kind {
             ) => {
                 *created = word(value, &[("yes", true), ("no", false)])?;
             }
+            ("remove", Kind::Textfile { removed, .. }) => {
+                *removed = word(value, &[("no", false), ("yes", true)])?;
+            }
             ("shell", Kind::Exec { shell, .. }) => {
                 *shell = word(value, &[("no", false), ("yes", true)])?;
             }
@@ -248,6 +268,7 @@ impl Kind {
             Kind::Statsd { .. } => &["packet"],
             Kind::StatsdUnix { .. } => &["packet", "timeout"],
             Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => &["created"],
+            Kind::Textfile { .. } => &["remove"],
             Kind::Exec { .. } => &["shell", "timeout"],
         }
     }
@@ -264,6 +285,7 @@ impl fmt::Display for Kind {
             Kind::StatsdUnix { path, .. } => write!(f, "statsd+unix:{}", path.display()),
             Kind::Prometheus { at, .. } => write!(f, "prometheus://{at}"),
             Kind::PrometheusUnix { path, .. } => write!(f, "prometheus+unix:{}", path.display()),
+            Kind::Textfile { path, .. } => write!(f, "textfile:{}", path.display()),
             Kind::Exec { text, .. } => write!(f, "exec:{text}"),
         }
     }

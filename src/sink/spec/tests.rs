@@ -25,6 +25,7 @@ fn each_kind_has_its_place_and_its_usual_format() {
         ("statsd+unix:/run/s?timeout=2", "statsd+unix:/run/s", "statsd"),
         ("prometheus://0.0.0.0:9464?only=a*&created=no", "prometheus://0.0.0.0:9464", "plain"),
         ("prometheus+unix:/run/m?prefix=a", "prometheus+unix:/run/m", "plain"),
+        ("textfile:/a.prom?remove=yes", "textfile:/a.prom", "plain"),
         ("exec: a b%20c  d?shell=no", "exec:a b%20c  d", "json"),
         ("exec:a 'b?shell=yes&format=plain", "exec:a 'b", "plain"),
     ] {
