@@ -116,7 +116,7 @@ pub struct Progress {
 impl Index {
     /// Puts counters in order, whatever theirs is. Costs about a microsecond for each of them.
     #[must_use = "counters that are left out are to be named to the user"]
-    pub fn of<C: Counters + ?Sized>(counters: &C, shown: &Shown) -> (Index, Collisions) {
+    pub fn of(counters: &dyn Counters, shown: &Shown) -> (Index, Collisions) {
         let mut index = Index::default();
         for number in 0..counters.end() {
             let Some(counter) = counters.get(number) else { continue };
@@ -158,9 +158,9 @@ impl Index {
 
     /// Appends what comes next, as far as it has about `bytes`, and notes how far that is. Returns whether it was the
     /// last; the end that OpenMetrics wants is not among it.
-    pub fn render<C: Counters + ?Sized>(
+    pub fn render(
         &self,
-        counters: &C,
+        counters: &dyn Counters,
         dialect: Dialect,
         progress: &mut Progress,
         bytes: usize,
@@ -207,8 +207,8 @@ impl Index {
 /// Appends all rows in the text format, sorted by family and within it by labels, whatever their order.
 #[must_use = "counters that are left out are to be named to the user"]
 pub fn render(rows: &[Row<'_>], out: &mut Vec<u8>) -> Collisions {
-    let (index, collisions) = Index::of(rows, &Shown::default());
-    index.render(rows, Dialect::Text, &mut Progress::default(), usize::MAX, out);
+    let (index, collisions) = Index::of(&rows, &Shown::default());
+    index.render(&rows, Dialect::Text, &mut Progress::default(), usize::MAX, out);
     collisions
 }
 
@@ -267,7 +267,7 @@ impl fmt::Display for Collision {
     }
 }
 
-impl Counters for [Row<'_>] {
+impl Counters for &[Row<'_>] {
     fn end(&self) -> u32 {
         u32::try_from(self.len()).unwrap_or(u32::MAX)
     }

@@ -71,7 +71,7 @@ impl Server {
 
     /// Notes that something was written down that counters come from.
     pub(super) fn something_changed(&mut self) {
-        if self.sights.due_ns.is_none() && self.sinks.iter().any(SinkWorker::wants_sights) {
+        if self.sights.due_ns.is_none() && self.sinks.iter().any(SinkWorker::shows_sights) {
             self.sights.due_ns = Some(self.core.flush_due_ns());
         }
     }
@@ -95,7 +95,7 @@ impl Server {
         self.sights.due_ns = None;
         let position = self.journal.position();
         for number in 0..self.sinks.len() {
-            if self.sinks.get(number).is_some_and(SinkWorker::wants_sights) {
+            if self.sinks.get(number).is_some_and(SinkWorker::shows_sights) {
                 let sight = self.sight(now);
                 self.sights.unsynced.push((Viewer::Sink(number), position, sight));
             }

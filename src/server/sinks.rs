@@ -24,6 +24,7 @@ pub(super) struct SinkWorker {
     /// An order to reopen waits: another would take the place of one that must not be lost.
     reopening: Arc<AtomicBool>,
     wants_sights: bool,
+    shows_sights: bool,
     /// It was told to show what is there, and has not said yet how that went.
     pub(super) refreshing: bool,
     problem: Arc<Mutex<Option<String>>>,
@@ -37,7 +38,7 @@ impl SinkWorker {
         worker: Box<dyn Worker>,
         mailbox: Mailbox,
     ) -> SinkWorker {
-        let wants_sights = sink.wants_sights();
+        let (wants_sights, shows_sights) = (sink.wants_sights(), sink.shows_sights());
         let sink = Arc::new(Mutex::new(sink));
         SinkWorker {
             number,
@@ -46,14 +47,20 @@ impl SinkWorker {
             mailbox,
             reopening: Arc::default(),
             wants_sights,
+            shows_sights,
             refreshing: false,
             problem: Arc::default(),
         }
     }
 
-    /// Whether it is to be shown the counters.
+    /// Whether it is to be shown the counters with each report.
     pub(super) fn wants_sights(&self) -> bool {
         self.wants_sights
+    }
+
+    /// Whether it is to show them also when no report comes.
+    pub(super) fn shows_sights(&self) -> bool {
+        self.shows_sights
     }
 
     /// What is wrong with it though it takes reports.

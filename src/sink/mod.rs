@@ -4,6 +4,7 @@
 pub mod exec;
 pub mod graphite;
 pub mod log_file;
+pub mod otlp;
 pub mod spec;
 pub mod statsd;
 pub mod stdout;
@@ -50,6 +51,11 @@ pub trait Sink: Send + fmt::Debug {
     /// Whether it is to be shown all counters each time before it prepares a report.
     fn wants_sights(&self) -> bool {
         false
+    }
+
+    /// Whether a sight is to be shown also when no report comes.
+    fn shows_sights(&self) -> bool {
+        self.wants_sights()
     }
 
     /// Takes a sight of the counters, which is not older than any it had. Before it prepares a report, it is of the

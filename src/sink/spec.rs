@@ -8,6 +8,7 @@
 
 mod error;
 mod kind;
+mod otlp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub use kind::{Address, KINDS, Kind};
 
 use crate::format::ReportFormat;
 use crate::format::duration::{parse_duration, short};
-use crate::format::layout::Layout;
+use crate::format::layout::{Layout, Number, word};
 use crate::format::options::{self, Given};
 use crate::turn::SinkPlace;
 use crate::window::INTERVAL_MAX;
@@ -74,7 +75,10 @@ impl SinkSpec {
     pub fn plain(kind: Kind, defaults: &Defaults) -> SinkSpec {
         // For what only shows the counters as they are no window is closed that would not be otherwise.
         let omits_idle = defaults.omits_idle || kind.shows_totals();
-        let layout = Layout { omits_idle, ..Layout::of(kind.format(defaults.format)) };
+        let mut layout = Layout { omits_idle, ..Layout::of(kind.format(defaults.format)) };
+        if let Kind::Otlp { .. } = kind {
+            layout.number = Number::Total;
+        }
         SinkSpec { kind, layout, interval: None }
     }
 
@@ -92,11 +96,12 @@ impl SinkSpec {
     pub fn sink_place(&self) -> SinkPlace {
         let mut place = SinkPlace::new(&self.place(), self.layout.format);
         place.layout = self.layout.clone();
+        place.speaks = self.speaks();
         if !self.kind.is_output() {
             place.pause_ns_max = PAUSE_NS_MAX;
         }
         // What would be counted again is little then.
-        if self.kind.counts_again() {
+        if self.kind.counts_again() || self.is_delta() {
             place.at_a_time = 1;
         }
         place
@@ -139,11 +144,7 @@ fn parse(text: &str, defaults: &Defaults) -> Result<SinkSpec, Fault> {
 impl SinkSpec {
     fn set_format(&mut self, value: &str, defaults: &Defaults) -> Result<(), String> {
         if !self.kind.takes_any_format() {
-            let format = match self.kind.shows_totals() {
-                true => "what Prometheus asks for".to_owned(),
-                false => self.layout.format.to_string(),
-            };
-            return Err(format!("format: there is only one here, {format}"));
+            return Err(format!("format: there is only one here, {}", self.speaks()));
         }
         let format: ReportFormat = value.parse().map_err(|error| format!("format: {error}"))?;
         self.layout = Layout { omits_idle: defaults.omits_idle, ..Layout::of(format) };
@@ -156,6 +157,11 @@ impl SinkSpec {
         }
         match key {
             "format" => Ok(true),
+            "temporality" => {
+                let known = [("cumulative", Number::Total), ("delta", Number::Count)];
+                self.layout.number = word(value, &known)?;
+                Ok(true)
+            }
             "interval" => {
                 let interval = self.parse_interval(value, defaults)?;
                 // Each window alone is what there is without.
@@ -167,6 +173,16 @@ impl SinkSpec {
             }
             _ => Ok(self.layout.set(key, value)? || self.kind.set(key, value)?),
         }
+    }
+
+    /// What it gets, in a word.
+    fn speaks(&self) -> &'static str {
+        self.kind.speaks().unwrap_or(self.layout.format.name())
+    }
+
+    /// Whether it is a receiver that is told what was gained, and adds up.
+    fn is_delta(&self) -> bool {
+        matches!(self.kind, Kind::Otlp { .. }) && self.layout.number == Number::Count
     }
 
     /// The keys of the options it takes.
@@ -208,7 +224,7 @@ impl SinkSpec {
 impl fmt::Display for SinkSpec {
     /// As a person reads it: where, and in parentheses as what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layout { format, prefix, only, .. } = &self.layout;
+        let Layout { prefix, only, .. } = &self.layout;
         match &self.kind {
             Kind::File(path) => write!(f, "{}", path.display())?,
             kind @ (Kind::Stdout
@@ -218,11 +234,12 @@ impl fmt::Display for SinkSpec {
             | Kind::Prometheus { .. }
             | Kind::PrometheusUnix { .. }
             | Kind::Textfile { .. }
+            | Kind::Otlp { .. }
             | Kind::Exec { .. }) => kind.fmt(f)?,
         }
-        match self.kind.shows_totals() {
-            true => f.write_str(" (prometheus")?,
-            false => write!(f, " ({format}")?,
+        write!(f, " ({}", self.speaks())?;
+        if self.is_delta() {
+            f.write_str(", delta")?;
         }
         if !prefix.is_empty() {
             write!(f, ", prefix {prefix}")?;

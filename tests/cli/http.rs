@@ -94,3 +94,25 @@ pub(crate) fn get(port: u16, path: &str, headers: &[&str]) -> Response {
     stream.write_all((request + "\r\n").as_bytes()).unwrap();
     response(&mut stream, false)
 }
+
+/// A request that a server got.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Reads one request with a body of a known length; `None` when there is none any more, or it breaks off.
+pub(crate) fn request(stream: &mut impl Read) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).ok()?;
+    Some(Request { head, body })
+}

@@ -16,6 +16,7 @@ mod hostile;
 mod http;
 mod incr;
 mod journald;
+mod otlp;
 mod run;
 mod scrape;
 mod sinks;

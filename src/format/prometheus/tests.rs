@@ -20,9 +20,9 @@ fn text(rows: &[Row<'_>]) -> (String, Vec<Collision>) {
 
 /// All of it, in pieces of this size.
 fn pieces(rows: &[Row<'_>], shown: &Shown, dialect: Dialect, bytes: usize) -> String {
-    let (index, _) = Index::of(rows, shown);
+    let (index, _) = Index::of(&rows, shown);
     let (mut out, mut progress) = (Vec::new(), Progress::default());
-    while !index.render(rows, dialect, &mut progress, bytes, &mut out) {}
+    while !index.render(&rows, dialect, &mut progress, bytes, &mut out) {}
     String::from_utf8(out).unwrap()
 }
 

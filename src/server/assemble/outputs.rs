@@ -14,10 +14,11 @@ use crate::server::SinkSetup;
 use crate::server::scrape::{Door, ScrapeSetup};
 use crate::sink::spec::{Kind, SinkSpec};
 use crate::sink::{
-    Sink, exec::Exec, graphite::Graphite, log_file::LogFile, statsd::Statsd, stdout::Stdout,
-    textfile::Textfile,
+    Sink, exec::Exec, graphite::Graphite, log_file::LogFile, otlp::Otlp, statsd::Statsd,
+    stdout::Stdout, textfile::Textfile,
 };
 use crate::system::disk::PathFolder;
+use crate::system::host::host_name;
 use crate::system::listen::{ListenAt, Listening};
 
 /// What there is of a sink's description.
@@ -63,6 +64,13 @@ fn open_one(spec: &SinkSpec, config: &Config) -> Result<Output, StartError> {
         Kind::Textfile { path, removed } => {
             let failed = |source| StartError::Sink { place: spec.place(), source };
             Box::new(Textfile::new(path, shown(spec), *removed).map_err(failed)?)
+        }
+        Kind::Otlp { to, path, service, host, attributes, timeout } => {
+            let host = host.clone().unwrap_or_else(host_name);
+            let mut resource =
+                vec![("service.name".to_owned(), service.clone()), ("host.name".to_owned(), host)];
+            resource.extend(attributes.iter().cloned());
+            Box::new(Otlp::new(to, path, resource, *timeout))
         }
         Kind::Prometheus { at, created } => {
             let failed = |source| StartError::Sink { place: spec.place(), source };

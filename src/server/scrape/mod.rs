@@ -7,7 +7,7 @@ mod body;
 mod http;
 mod line;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
@@ -104,7 +104,7 @@ impl Scrape {
             number,
             poll,
             listener,
-            lines: HashMap::new(),
+            lines: BTreeMap::new(),
             next: FIRST_LINE,
             ready: Vec::new(),
             inbox,
@@ -187,7 +187,7 @@ struct HttpServer {
     number: usize,
     poll: Poll,
     listener: OwnedFd,
-    lines: HashMap<usize, Line>,
+    lines: BTreeMap<usize, Line>,
     next: usize,
     /// Connections that can go on at once.
     ready: Vec<usize>,

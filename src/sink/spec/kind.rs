@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Fault;
+use super::otlp::{OTLP_PATH, attribute, parse_attributes, parse_url};
 use crate::format::ReportFormat;
 use crate::format::duration::{parse_duration, short};
 use crate::format::layout::word;
@@ -76,6 +77,21 @@ pub enum Kind {
         /// It goes when the daemon stops.
         removed: bool,
     },
+    /// An OpenTelemetry receiver, over HTTP.
+    Otlp {
+        /// Where it listens.
+        to: Address,
+        /// The path of its metrics.
+        path: String,
+        /// What the service is called.
+        service: String,
+        /// What the host is called, if not what it calls itself.
+        host: Option<String>,
+        /// More attributes of what sends.
+        attributes: Vec<(String, String)>,
+        /// How long it may take over a request.
+        timeout: Duration,
+    },
     /// A command that reads each report.
     Exec {
         /// The command as it was given, which is its place.
@@ -90,7 +106,7 @@ pub enum Kind {
 }
 
 /// Every kind, as it is written.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 10] = [
     "stdout",
     "file:PATH",
     "graphite://HOST:PORT",
@@ -99,6 +115,7 @@ pub const KINDS: [&str; 9] = [
     "prometheus://ADDR:PORT",
     "prometheus+unix:PATH",
     "textfile:PATH",
+    "otlp+http://HOST:PORT[/PATH]",
     "exec:COMMAND",
 ];
 
@@ -144,6 +161,17 @@ impl Kind {
                 Ok(Kind::PrometheusUnix { path: parse_path(at, rest)?, created: true })
             }
             "textfile" => Ok(Kind::Textfile { path: parse_path(at, rest)?, removed: false }),
+            "otlp+http" => {
+                let (to, path) = parse_url(at, rest)?;
+                Ok(Kind::Otlp {
+                    to,
+                    path,
+                    service: "countd".into(),
+                    host: None,
+                    attributes: Vec::new(),
+                    timeout: TIMEOUT,
+                })
+            }
             "exec" => Ok(Kind::Exec {
                 text: rest.trim().to_owned(),
                 words: split_words(at, rest)?,
@@ -181,6 +209,7 @@ impl Kind {
             | Kind::Graphite { .. }
             | Kind::Statsd { .. }
             | Kind::Prometheus { .. }
+            | Kind::Otlp { .. }
             | Kind::Exec { .. } => None,
         }
     }
@@ -192,9 +221,10 @@ impl Kind {
             Kind::File(_) => wanted.unwrap_or(ReportFormat::Logfmt),
             Kind::Exec { .. } => wanted.unwrap_or(ReportFormat::Json),
             // Reports are not what it shows.
-            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } | Kind::Textfile { .. } => {
-                ReportFormat::Plain
-            }
+            Kind::Prometheus { .. }
+            | Kind::PrometheusUnix { .. }
+            | Kind::Textfile { .. }
+            | Kind::Otlp { .. } => ReportFormat::Plain,
             Kind::Graphite { .. } => ReportFormat::Graphite,
             Kind::Statsd { .. } | Kind::StatsdUnix { .. } => ReportFormat::Statsd,
         }
@@ -208,6 +238,22 @@ impl Kind {
     /// Whether it shows the counters as they are, in the format of Prometheus, and no reports.
     pub(super) fn shows_totals(&self) -> bool {
         self.is_scraped() || matches!(self, Kind::Textfile { .. })
+    }
+
+    /// What it gets instead of reports in a text format, if anything.
+    pub(super) fn speaks(&self) -> Option<&'static str> {
+        match self {
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } | Kind::Textfile { .. } => {
+                Some("prometheus")
+            }
+            Kind::Otlp { .. } => Some("otlp"),
+            Kind::Stdout
+            | Kind::File(_)
+            | Kind::Graphite { .. }
+            | Kind::Statsd { .. }
+            | Kind::StatsdUnix { .. }
+            | Kind::Exec { .. } => None,
+        }
     }
 
     /// Whether it takes reports in any format.
@@ -235,6 +281,7 @@ impl Kind {
                 "timeout",
                 Kind::Graphite { timeout, .. }
                 | Kind::StatsdUnix { timeout, .. }
+                | Kind::Otlp { timeout, .. }
                 | Kind::Exec { timeout, .. },
             ) => *timeout = parse_timeout(value)?,
             ("packet", Kind::Statsd { packet, .. } | Kind::StatsdUnix { packet, .. }) => {
@@ -252,6 +299,9 @@ impl Kind {
             ("remove", Kind::Textfile { removed, .. }) => {
                 *removed = word(value, &[("no", false), ("yes", true)])?;
             }
+            ("service", Kind::Otlp { service, .. }) => *service = attribute(value)?,
+            ("host", Kind::Otlp { host, .. }) => *host = Some(attribute(value)?),
+            ("attributes", Kind::Otlp { attributes, .. }) => *attributes = parse_attributes(value)?,
             ("shell", Kind::Exec { shell, .. }) => {
                 *shell = word(value, &[("no", false), ("yes", true)])?;
             }
@@ -269,6 +319,7 @@ impl Kind {
             Kind::StatsdUnix { .. } => &["packet", "timeout"],
             Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => &["created"],
             Kind::Textfile { .. } => &["remove"],
+            Kind::Otlp { .. } => &["temporality", "service", "host", "attributes", "timeout"],
             Kind::Exec { .. } => &["shell", "timeout"],
         }
     }
@@ -286,6 +337,8 @@ impl fmt::Display for Kind {
             Kind::Prometheus { at, .. } => write!(f, "prometheus://{at}"),
             Kind::PrometheusUnix { path, .. } => write!(f, "prometheus+unix:{}", path.display()),
             Kind::Textfile { path, .. } => write!(f, "textfile:{}", path.display()),
+            Kind::Otlp { to, path, .. } if path == OTLP_PATH => write!(f, "otlp+http://{to}"),
+            Kind::Otlp { to, path, .. } => write!(f, "otlp+http://{to}{path}"),
             Kind::Exec { text, .. } => write!(f, "exec:{text}"),
         }
     }
@@ -309,7 +362,7 @@ fn parse_timeout(value: &str) -> Result<Duration, String> {
 }
 
 /// `//HOST:PORT`, which begins at this byte of the whole.
-fn parse_address(at: usize, text: &str) -> Result<Address, Fault> {
+pub(super) fn parse_address(at: usize, text: &str) -> Result<Address, Fault> {
     let Some(rest) = text.strip_prefix("//") else {
         return Err((at, "//HOST:PORT follows".into()));
     };
