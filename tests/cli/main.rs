@@ -17,6 +17,7 @@ mod http;
 mod incr;
 mod journald;
 mod otlp;
+mod prometheus;
 mod run;
 mod scrape;
 mod sinks;
