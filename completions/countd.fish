@@ -78,14 +78,14 @@ complete -c countd -n "__fish_countd_using_subcommand incr" -l spool-dir -d 'Tha
 complete -c countd -n "__fish_countd_using_subcommand incr" -l stdin -d 'Read lines NAME, NAME N or NAME=N from standard input, and count them until it ends. A bad line is refused with a message; the others count'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l print -d 'Print the new totals, one a line in the order of the names'
 complete -c countd -n "__fish_countd_using_subcommand incr" -l best-effort -d 'Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what went wrong'
-complete -c countd -n "__fish_countd_using_subcommand incr" -l spool -d 'When no daemon is there, leave the request in a spool folder and exit 0: it is counted once, when a daemon is'
+complete -c countd -n "__fish_countd_using_subcommand incr" -l spool -d 'When no daemon is there, leave what is to be counted in a spool folder: it is counted once, when a daemon is'
 complete -c countd -n "__fish_countd_using_subcommand incr" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand run" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand run" -s t -l tag -d 'A tag for the counters, other than result' -r -f
 complete -c countd -n "__fish_countd_using_subcommand run" -l timeout -d 'How long to try to count once the command has ended, such as 500ms, up to 60s [default: 2s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand run" -l spool-dir -d 'That folder [default: /var/spool/countd, else that of the user\'s own daemon]' -r -f -a "(__fish_complete_directories)"
 complete -c countd -n "__fish_countd_using_subcommand run" -l best-effort -d 'Run the command also with a bad name or tag, uncounted; say what is wrong'
-complete -c countd -n "__fish_countd_using_subcommand run" -l spool -d 'When no daemon is there, leave the counts in a spool folder: they are counted once, when a daemon is'
+complete -c countd -n "__fish_countd_using_subcommand run" -l spool -d 'When no daemon is there, leave what is to be counted in a spool folder: it is counted once, when a daemon is'
 complete -c countd -n "__fish_countd_using_subcommand run" -s h -l help -d 'Print help'
 complete -c countd -n "__fish_countd_using_subcommand dump" -l socket -d 'The daemon\'s socket' -r -F
 complete -c countd -n "__fish_countd_using_subcommand dump" -s t -l tag -d 'Only counters that have this tag with a value that matches' -r -f

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueHint};
@@ -12,6 +11,7 @@ use crate::commands::exit::{DONE, Failure, USAGE};
 use crate::commands::{Command, Invocation, incr};
 use crate::system::output::Output;
 use crate::system::paths::Environment;
+use crate::system::process;
 
 const ABOUT: &str = "\
 Counts things for scripts, durably and exactly once.
@@ -55,42 +55,60 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
-/// Does what the command line of this process says.
-pub fn run() -> ExitCode {
-    let (stdout, mut err) = (Output::stdout(), Output::stderr());
-    let (out_is_terminal, err_is_terminal) = (stdout.is_terminal(), err.is_terminal());
-    let mut out = BufWriter::new(stdout);
-    let cli = match plain() {
-        Some(cli) => cli,
-        None => match Cli::try_parse() {
-            Ok(cli) => cli,
-            Err(error) => return explain(&error, &mut out, &mut err),
-        },
-    };
-    let done = Environment::of_process(|environment| {
-        let socket = cli.socket;
-        let (out, err) = (&mut out, &mut err);
-        let invocation =
-            Invocation { socket, environment, out, err, out_is_terminal, err_is_terminal };
-        cli.command.run(invocation, Cli::command)
-    });
-    let status = done.unwrap_or_else(|failure| {
-        // What was written before the failure is to be read before its message.
-        let flushed = out.flush().map_err(Failure::Output);
+/// Does what a command line says, the program's name first in it, and returns the exit status.
+pub fn run(words: Vec<OsString>) -> u8 {
+    let mut err = Output::stderr();
+    if let Err(error) = process::begin() {
+        let failure = Failure::Refused(format!("standard input and output: {error}"));
         failure.report(&mut err);
-        flushed.err().map_or_else(|| failure.status(), |e| e.status().max(failure.status()))
-    });
-    ExitCode::from(status)
+        return failure.status();
+    }
+    // What needs no parser writes little, and all at once.
+    match incr::plain::read(&words) {
+        Some((socket, args)) => perform(socket, &mut Output::stdout(), &mut err, |invocation| {
+            incr::run(&args, invocation)
+        }),
+        None => {
+            let mut out = BufWriter::new(Output::stdout());
+            match Cli::try_parse_from(words) {
+                Ok(cli) => perform(cli.socket, &mut out, &mut err, |invocation| {
+                    cli.command.run(invocation, Cli::command)
+                }),
+                Err(error) => explain(&error, &mut out, &mut err),
+            }
+        }
+    }
 }
 
-/// A command line that needs no parser.
-fn plain() -> Option<Cli> {
-    let command = Command::Incr(incr::plain::read(std::env::args_os().skip(1))?);
-    Some(Cli { socket: None, command })
+fn perform(
+    socket: Option<OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    command: impl FnOnce(&mut Invocation<'_>) -> Result<u8, Failure>,
+) -> u8 {
+    let done: Result<u8, Failure> = Environment::of_process(|environment| {
+        let mut invocation = Invocation {
+            socket,
+            environment,
+            out,
+            err,
+            out_is_terminal: || Output::stdout().is_terminal(),
+            err_is_terminal: || Output::stderr().is_terminal(),
+        };
+        let status = command(&mut invocation)?;
+        invocation.out.flush().map_err(Failure::Output)?;
+        Ok(status)
+    });
+    done.unwrap_or_else(|failure| {
+        // What was written before the failure is to be read before its message.
+        let flushed = out.flush().map_err(Failure::Output);
+        failure.report(err);
+        flushed.err().map_or_else(|| failure.status(), |e| e.status().max(failure.status()))
+    })
 }
 
 /// Prints help where help was asked for, and otherwise what is wrong with the command line.
-fn explain(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+fn explain(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let text = error.render().to_string();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -98,10 +116,10 @@ fn explain(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> Exi
         if let Some(failure) = &failure {
             failure.report(err);
         }
-        return ExitCode::from(failure.map_or(DONE, |failure| failure.status()));
+        return failure.map_or(DONE, |failure| failure.status());
     }
     let _ = err.write_all(message(error).as_bytes());
-    ExitCode::from(USAGE)
+    USAGE
 }
 
 /// What clap says, as countd says it.

@@ -88,6 +88,55 @@ pub(crate) fn decode_first<'a, T: Deserialize<'a>>(
     Ok((value, bytes.get(used..).unwrap_or_default()))
 }
 
+/// The bytes that say that an integer follows in two, four or eight; smaller ones are the integer.
+const IN_TWO: u8 = 251;
+const IN_FOUR: u8 = 252;
+const IN_EIGHT: u8 = 253;
+
+/// Appends the encoding of an integer of any width up to 64 bits, as [`encode`] does, for what is written most.
+pub(crate) fn put_number(number: u64, out: &mut Vec<u8>) {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    if let Ok(short) = u8::try_from(number)
+        && short < IN_TWO
+    {
+        out.push(short);
+    } else if u16::try_from(number).is_ok() {
+        out.extend_from_slice(&[IN_TWO, a, b]);
+    } else if u32::try_from(number).is_ok() {
+        out.extend_from_slice(&[IN_FOUR, a, b, c, d]);
+    } else {
+        out.push(IN_EIGHT);
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Takes the integer that `bytes` begin with, as [`decode_first`] does, for what is read most. `None` if they
+/// begin with none of up to 64 bits.
+pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    let (&first, rest) = bytes.split_first()?;
+    let (number, rest) = match first {
+        IN_TWO => {
+            rest.split_first_chunk().map(|(n, rest)| (u16::from_le_bytes(*n).into(), rest))?
+        }
+        IN_FOUR => {
+            rest.split_first_chunk().map(|(n, rest)| (u32::from_le_bytes(*n).into(), rest))?
+        }
+        IN_EIGHT => rest.split_first_chunk().map(|(n, rest)| (u64::from_le_bytes(*n), rest))?,
+        short if short < IN_TWO => (short.into(), rest),
+        _ => return None,
+    };
+    *bytes = rest;
+    Some(number)
+}
+
+/// Takes the text that `bytes` begin with; whether it is UTF-8 is not looked at. `None` if it is cut short.
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(bytes)?).ok()?;
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(text)
+}
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the codec's own enum, and its words do for the rest"
@@ -167,6 +216,35 @@ mod tests {
             prop_assert_eq!(decode::<Sample<'_>>(&bytes).unwrap(), borrowed);
             for cut in 0..bytes.len() {
                 prop_assert!(decode::<Sample<'_>>(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn numbers_and_texts_are_written_and_read_as_all_else_is(
+            shift in 0..64_u32, number: u64, text in "\\PC{0,300}", more: u8
+        ) {
+            let number = number >> shift;
+            let (mut all, mut alone) = (Vec::new(), Vec::new());
+            encode(&number, &mut all).unwrap();
+            put_number(number, &mut alone);
+            prop_assert_eq!(&all, &alone);
+            encode(&text, &mut all).unwrap();
+            all.push(more);
+            let mut rest = all.as_slice();
+            prop_assert_eq!(take_number(&mut rest), Some(number));
+            prop_assert_eq!(take_bytes(&mut rest), Some(text.as_bytes()));
+            prop_assert_eq!(rest, [more]);
+        }
+
+        #[test]
+        fn any_bytes_are_the_number_that_decoding_finds(bytes in prop::collection::vec(any::<u8>(), 0..11)) {
+            let mut rest = bytes.as_slice();
+            match decode_first::<u64>(&bytes) {
+                Ok((number, after)) => {
+                    prop_assert_eq!(take_number(&mut rest), Some(number));
+                    prop_assert_eq!(rest, after);
+                }
+                Err(_) => prop_assert_eq!(take_number(&mut rest), None),
             }
         }
 

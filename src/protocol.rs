@@ -12,6 +12,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod addition;
 pub mod spooled;
 
 use std::borrow::Cow;
@@ -20,6 +21,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use addition::Addition;
 
 use crate::codec::{self, Malformed};
 use crate::frame::{self, Oversized};

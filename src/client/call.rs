@@ -189,9 +189,11 @@ impl Link {
             call.connected = true;
             return Ok(connection);
         }
-        let left = call.deadline.left().ok_or_else(|| Failed::Connect(Errno::AGAIN.into()))?;
-        let patience = if call.on_wait.is_some() { CONNECT_PATIENT_MAX } else { Duration::MAX };
-        let connection = Connection::open(self.looked.path(), left.min(patience));
+        let deadline = match call.on_wait {
+            Some(_) => call.deadline.sooner(Deadline::after(CONNECT_PATIENT_MAX)),
+            None => call.deadline,
+        };
+        let connection = Connection::open(self.looked.path(), deadline);
         let connection = connection.map_err(Failed::Connect)?;
         call.connected = true;
         Ok(connection)

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
 use std::{fmt, io};
 
 use crate::client::retry::Failed;
@@ -12,7 +11,7 @@ use crate::protocol::HELLO_BYTES;
 use crate::system::connect::{Deadline, Socket};
 
 /// What is read at a time when it is not known how much is to come.
-const READ_BYTES: usize = 4096;
+const READ_BYTES: usize = 1024;
 
 /// A connected daemon.
 #[derive(Debug)]
@@ -46,9 +45,9 @@ impl fmt::Display for ReceiveError {
 }
 
 impl Connection {
-    /// Connects, waiting for a place in the daemon's backlog up to `wait`.
-    pub(crate) fn open(path: &Path, wait: Duration) -> io::Result<Connection> {
-        let socket = Socket::connect(path, wait)?;
+    /// Connects, waiting for a place in the daemon's backlog.
+    pub(crate) fn open(path: &Path, deadline: Deadline) -> io::Result<Connection> {
+        let socket = Socket::connect(path, deadline)?;
         let (outgoing, held) = (Vec::new(), Vec::new());
         Ok(Connection { socket, greeted: false, outgoing, sent: 0, held, next: 0 })
     }

@@ -47,16 +47,21 @@ pub(super) fn run(args: &DeleteArgs, invocation: &mut Invocation<'_>) -> Result<
     let mut asked = Asked::new(&args.patterns, &args.tags, true)?;
     let mut client = invocation.client(args.timeout.as_deref(), TIMEOUT)?;
     let mut rows: Vec<Row<'static>> = Vec::new();
-    client.delete(&asked.wanted(), args.dry_run, |row| {
+    let done = client.delete(&asked.wanted(), args.dry_run, |row| {
         asked.found(&row.name);
         rows.push(Row { name: Cow::Owned(row.name.into_owned()), ..row });
-    })?;
+    });
+    // What came is deleted, also if the rest is not.
+    if args.dry_run && done.is_err() {
+        rows.clear();
+    }
     sort(&mut rows, SortKey::Name);
     let mut text = Vec::new();
     for row in &rows {
         plain_row(row, false, &mut text);
     }
     invocation.put(&text)?;
+    done?;
     match asked.complaint() {
         Some(complaint) if !args.ignore_missing => Err(complaint),
         _ => Ok(DONE),

@@ -72,7 +72,7 @@ pub(super) fn run(args: &DumpArgs, invocation: &mut Invocation<'_>) -> Result<u8
     let format = match &args.format {
         Some(word) => Chosen::on_command_line("--format", word).parse(str::parse)?,
         // The table has its own column for it; who asks for it wants the number.
-        None if invocation.out_is_terminal && !args.since_flush => SnapshotFormat::Table,
+        None if !args.since_flush && (invocation.out_is_terminal)() => SnapshotFormat::Table,
         None => SnapshotFormat::Plain,
     };
     if args.since_flush && format == SnapshotFormat::Prometheus {

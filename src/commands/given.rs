@@ -9,14 +9,15 @@ use crate::counter::name::Name;
 
 /// The tags of `-t KEY=VALUE`, each checked.
 pub(super) fn tags(given: &[OsString]) -> Result<Vec<(&str, &str)>, Failure> {
-    let tags = given.iter().map(|tag| {
+    let mut tags = Vec::with_capacity(given.len());
+    for tag in given {
         let tag = utf8(tag, "--tag")?;
         let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
         // Checked once here, so that a stream does not refuse each of its lines for it.
         tagged(Name::new("a").map_err(self::value)?, &[(key, value)])?;
-        Ok((key, value))
-    });
-    tags.collect()
+        tags.push((key, value));
+    }
+    Ok(tags)
 }
 
 /// Adds the tags to a name.

@@ -13,10 +13,10 @@ use clap::{Args, ValueHint};
 
 use crate::client::Client;
 use crate::commands::Invocation;
-use crate::commands::delivery::{self, Delivery};
+use crate::commands::delivery::{self, Delivery, DeliveryArgs};
 use crate::commands::exit::{DONE, Failure};
 use crate::commands::given::{tagged, tags, utf8, value};
-use crate::commands::settings::{self, Settings};
+use crate::commands::settings::Settings;
 use crate::counter::amount::parse_amount;
 use crate::counter::name::Name;
 use crate::counter::text::parse_increment;
@@ -39,9 +39,15 @@ use; 3 no daemon, nothing was counted; 4 no answer in time: counted or not
 Options --socket, --timeout, --best-effort, --spool and --spool-dir can also come from the environment, as \
 COUNTD_TIMEOUT=500ms and COUNTD_SPOOL=1; the command line wins.";
 
+const TIMEOUT: &str = "How long to try, such as 500ms, up to 60s [default: 2s]. With --stdin: how long to wait for a \
+daemon that is gone [default: for ever]";
+const BEST_EFFORT: &str = "Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what \
+went wrong";
+
 /// Adds to counters: all of them or, when refused, none. A counter begins to be when it is first counted.
 /// When this returns 0 the increment is counted once, exactly once, whatever process crashes afterwards.
 #[derive(Debug, Default, Args)]
+#[command(mut_args(delivery::meaning(TIMEOUT, BEST_EFFORT)))]
 pub struct IncrArgs {
     /// Counters to add to, each with its own amount if it has one; - is the same as --stdin. Letters,
     /// digits and _ . - / : @ + % may stand in names and tags
@@ -78,29 +84,11 @@ pub struct IncrArgs {
     /// Print the new totals, one a line in the order of the names
     #[arg(long)]
     print: bool,
-    /// How long to try, such as 500ms, up to 60s [default: 2s]. With --stdin: how long to wait for a daemon that is
-    /// gone [default: for ever]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_hint = ValueHint::Other)]
-    timeout: Option<String>,
-    /// Exit 0 whatever becomes of the increment, also with a bad name, tag or amount; say what went
-    /// wrong
-    #[arg(long)]
-    best_effort: bool,
-    /// When no daemon is there, leave the request in a spool folder and exit 0: it is counted once, when a
-    /// daemon is
-    #[arg(long)]
-    spool: bool,
-    /// That folder [default: /var/spool/countd, else that of the user's own daemon]
-    #[arg(
-        long,
-        value_name = "DIR",
-        value_parser = clap::value_parser!(OsString),
-        value_hint = ValueHint::DirPath
-    )]
-    spool_dir: Option<OsString>,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
 }
 
-pub(super) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
+pub(crate) fn run(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     let best_effort = args.best_effort(invocation.settings())?;
     let spools = args.spools(invocation.settings())?;
     let done = if args.is_stream() {
@@ -125,10 +113,10 @@ fn once(args: &IncrArgs, spools: bool, invocation: &mut Invocation<'_>) -> Resul
             "incr: nothing to count: give a NAME, or --stdin to read names from standard input";
         return Err(Failure::Usage(why.to_owned()));
     }
-    let timeout = delivery::timeout(invocation.settings(), args.timeout.as_deref())?;
+    let timeout = args.delivery.timeout(invocation.settings())?;
     let increments = args.increments()?;
     if !args.print {
-        let delivery = Delivery { timeout, spools, spool_dir: args.spool_dir.as_deref() };
+        let delivery = Delivery { timeout, spools, spool_dir: args.delivery.spool_dir.as_deref() };
         return delivery.deliver(&increments, invocation);
     }
     let mut client = Client::new(invocation.socket()?, timeout).one_request();
@@ -154,13 +142,14 @@ fn counted_but(failure: Failure) -> Failure {
 }
 
 fn stream(args: &IncrArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
-    let connect = delivery::timeout(invocation.settings(), args.timeout.as_deref())?;
+    let connect = args.delivery.timeout(invocation.settings())?;
     // Only the command line bounds how long a stream waits for a daemon that was there.
-    let patience = args.timeout.as_ref().map(|_| connect);
+    let patience = args.delivery.timeout.as_ref().map(|_| connect);
     let tags = tags(&args.tags)?;
     let stream = crate::client::stream::Stream::connect(invocation.socket()?, connect, patience)?;
     let input = rustix::stdio::stdin();
-    stdin::count(input, stream, &tags, invocation.err, invocation.err_is_terminal)
+    let told = (invocation.err_is_terminal)();
+    stdin::count(input, stream, &tags, invocation.err, told)
 }
 
 impl IncrArgs {
@@ -170,23 +159,23 @@ impl IncrArgs {
 
     /// On the command line `--print` excludes it, and so keeps the variable from asking for it.
     fn best_effort(&self, settings: Settings<'_>) -> Result<bool, Failure> {
-        if self.best_effort && self.print {
+        if self.delivery.best_effort && self.print {
             let why = "--best-effort excludes --print: what is printed has to be a total";
             return Err(Failure::Usage(why.to_owned()));
         }
-        settings.switch(settings::BEST_EFFORT, self.best_effort, self.print)
+        self.delivery.best_effort(settings, self.print)
     }
 
     /// What prints totals needs a daemon, and a stream waits for one: either excludes it, and so keeps the
     /// variable from asking for it.
     fn spools(&self, settings: Settings<'_>) -> Result<bool, Failure> {
         let excluded = self.print || self.is_stream();
-        if self.spool && excluded {
+        if self.delivery.spool && excluded {
             let what = if self.print { "--print" } else { "--stdin" };
             let why = format!("--spool excludes {what}: only a daemon can answer");
             return Err(Failure::Usage(why));
         }
-        delivery::spools(settings, self.spool, self.spool_dir.as_deref(), excluded)
+        self.delivery.spools(settings, excluded)
     }
 
     /// The counters and how much to add to each.
@@ -196,10 +185,12 @@ impl IncrArgs {
             None => 1,
         };
         let tags = tags(&self.tags)?;
-        let before = std::iter::once(None).chain(self.names.iter().map(Some));
-        let increments = self.names.iter().zip(before).map(|(text, before)| {
+        let mut increments = Vec::with_capacity(self.names.len());
+        let mut before: Option<&OsString> = None;
+        for text in &self.names {
+            let before = before.replace(text).and_then(|before| before.to_str());
             let text = utf8(text, "NAME")?;
-            if let Some(before) = before.and_then(|before| before.to_str())
+            if let Some(before) = before
                 && is_number(text)
             {
                 let what =
@@ -213,9 +204,9 @@ impl IncrArgs {
                 parse_amount(text).map_err(value)?;
             }
             let (name, amount) = parse_increment(text).map_err(value)?;
-            Ok((tagged(name, &tags)?, amount.unwrap_or(by)))
-        });
-        increments.collect()
+            increments.push((tagged(name, &tags)?, amount.unwrap_or(by)));
+        }
+        Ok(increments)
     }
 }
 

@@ -80,9 +80,9 @@ pub struct Invocation<'a> {
     /// The standard error.
     pub err: &'a mut dyn Write,
     /// Whether the standard output is a terminal.
-    pub out_is_terminal: bool,
+    pub out_is_terminal: fn() -> bool,
     /// Whether the standard error is a terminal.
-    pub err_is_terminal: bool,
+    pub err_is_terminal: fn() -> bool,
 }
 
 /// The timeout of a command that only the daemon's loop answers.
@@ -120,11 +120,10 @@ impl Command {
     /// [`Failure`], still to be reported.
     pub fn run(
         self,
-        mut invocation: Invocation<'_>,
+        invocation: &mut Invocation<'_>,
         countd: fn() -> clap::Command,
     ) -> Result<u8, Failure> {
-        let invocation = &mut invocation;
-        let status = match self {
+        match self {
             Command::Serve(args) => serve::run(&args, invocation),
             Command::Incr(args) => incr::run(&args, invocation),
             Command::Run(args) => run::run(&args, invocation),
@@ -135,9 +134,7 @@ impl Command {
             Command::Status(args) => status::run(&args, invocation),
             Command::Verify(args) => verify::run(&args, invocation),
             Command::Completions(args) => completions::run(&args, invocation, countd()),
-        }?;
-        invocation.out.flush().map_err(Failure::Output)?;
-        Ok(status)
+        }
     }
 }
 

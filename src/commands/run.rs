@@ -8,10 +8,9 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use crate::commands::Invocation;
-use crate::commands::delivery::{self, Delivery};
+use crate::commands::delivery::{self, Delivery, DeliveryArgs};
 use crate::commands::exit::{DONE, Failure, say};
 use crate::commands::given::{tagged, tags, utf8, value};
-use crate::commands::settings;
 use crate::counter::name::Name;
 use crate::system::child::{self, Ended, StartError};
 use crate::system::clock;
@@ -43,9 +42,15 @@ cannot be executed; 2 wrong use of countd, COMMAND was not started
 Options --socket, --timeout, --best-effort, --spool and --spool-dir can also come from the environment, as \
 COUNTD_SPOOL=1; the command line wins.";
 
+const TIMEOUT: &str =
+    "How long to try to count once the command has ended, such as 500ms, up to 60s [default: 2s]";
+const BEST_EFFORT: &str =
+    "Run the command also with a bad name or tag, uncounted; say what is wrong";
+
 /// Runs a command and exits with its status. Counts one more of NAME,result=ok if that is 0, else of
 /// NAME,result=fail, and adds how long it ran to NAME.milliseconds, both or neither.
 #[derive(Debug, Args)]
+#[command(mut_args(delivery::meaning(TIMEOUT, BEST_EFFORT)))]
 pub struct RunArgs {
     /// The counter; letters, digits and _ . - / : @ + % may stand in it. The tag result is added to it
     #[arg(
@@ -72,32 +77,16 @@ pub struct RunArgs {
         value_hint = ValueHint::Other
     )]
     tags: Vec<OsString>,
-    /// How long to try to count once the command has ended, such as 500ms, up to 60s [default: 2s]
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_hint = ValueHint::Other)]
-    timeout: Option<String>,
-    /// Run the command also with a bad name or tag, uncounted; say what is wrong
-    #[arg(long)]
-    best_effort: bool,
-    /// When no daemon is there, leave the counts in a spool folder: they are counted once, when a daemon is
-    #[arg(long)]
-    spool: bool,
-    /// That folder [default: /var/spool/countd, else that of the user's own daemon]
-    #[arg(
-        long,
-        value_name = "DIR",
-        value_parser = clap::value_parser!(OsString),
-        value_hint = ValueHint::DirPath
-    )]
-    spool_dir: Option<OsString>,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
 }
 
 pub(super) fn run(args: &RunArgs, invocation: &mut Invocation<'_>) -> Result<u8, Failure> {
     let settings = invocation.settings();
-    let best_effort = settings.switch(settings::BEST_EFFORT, args.best_effort, false)?;
-    let spool_dir = args.spool_dir.as_deref();
-    let spools = delivery::spools(settings, args.spool, spool_dir, false)?;
-    let timeout = delivery::timeout(settings, args.timeout.as_deref())?;
-    let delivery = Delivery { timeout, spools, spool_dir };
+    let best_effort = args.delivery.best_effort(settings, false)?;
+    let spools = args.delivery.spools(settings, false)?;
+    let timeout = args.delivery.timeout(settings)?;
+    let delivery = Delivery { timeout, spools, spool_dir: args.delivery.spool_dir.as_deref() };
     // Where the daemon is will be looked up when it is needed, but a path that cannot be one is wrong now.
     if let Err(wrong @ Failure::Usage(_)) = invocation.socket() {
         return Err(wrong);
@@ -193,10 +182,7 @@ mod tests {
             name: name.into(),
             command: vec!["true".into()],
             tags: tags.iter().map(Into::into).collect(),
-            timeout: None,
-            best_effort: false,
-            spool: false,
-            spool_dir: None,
+            delivery: DeliveryArgs::default(),
         };
         let names = [
             args.counters()?.gained(true, Duration::ZERO),

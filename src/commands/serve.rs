@@ -27,6 +27,7 @@ use crate::system::activation::Activation;
 use crate::system::command;
 use crate::system::groups::group_id;
 use crate::system::listen::ListenAt;
+use crate::system::memory;
 use crate::system::messages::{Messages, Teller};
 use crate::system::output::{Output, Patient};
 use crate::system::paths::spool::{SpoolPath, serve_spool};
@@ -191,7 +192,8 @@ fn check(
 fn serve(args: &ServeArgs, invocation: &Invocation<'_>, journals: Journals) -> Result<u8, Failure> {
     // First of all: it goes by the numbers of descriptors, and nothing else is open yet.
     let activation = Activation::take().map_err(|error| Failure::Refused(error.to_string()))?;
-    // Then this, as no other thread is there yet.
+    // Then these, as no other thread is there yet.
+    memory::give_back();
     let stopper = Stopper::new();
     let to_stop = stopper.clone();
     let signals = Signals::take_over(move || to_stop.stop());

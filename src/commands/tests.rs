@@ -32,15 +32,15 @@ pub(super) fn run(socket: &Path, variables: &[(&str, &str)], line: &[&str]) -> D
     let look = |_: &Path| Place::Missing;
     let environment = Environment { variable: &variable, euid: 1, look: &look };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let invocation = Invocation {
+    let mut invocation = Invocation {
         socket: cli.socket,
         environment: &environment,
         out: &mut out,
         err: &mut err,
-        out_is_terminal: false,
-        err_is_terminal: false,
+        out_is_terminal: || false,
+        err_is_terminal: || false,
     };
-    let status = match cli.command.run(invocation, <Cli as clap::CommandFactory>::command) {
+    let status = match cli.command.run(&mut invocation, <Cli as clap::CommandFactory>::command) {
         Ok(status) => status,
         Err(failure) => {
             failure.report(&mut err);

@@ -10,7 +10,8 @@ const CHUNK_LEN: usize = 256;
 /// A column of `T`, addressed by index.
 #[derive(Debug, Clone)]
 pub struct Column<T> {
-    chunks: Vec<Arc<Vec<T>>>,
+    /// Values lie in the chunk itself: a look at one follows one pointer.
+    chunks: Vec<Arc<[T; CHUNK_LEN]>>,
     len: usize,
 }
 
@@ -20,7 +21,7 @@ impl<T> Default for Column<T> {
     }
 }
 
-impl<T: Clone> Column<T> {
+impl<T: Copy + Default> Column<T> {
     /// How many values it holds.
     pub fn len(&self) -> usize {
         self.len
@@ -33,26 +34,25 @@ impl<T: Clone> Column<T> {
 
     /// The value at `index`, if there is one.
     pub fn get(&self, index: usize) -> Option<&T> {
-        self.chunks.get(index / CHUNK_LEN)?.get(index % CHUNK_LEN)
+        let chunk = self.chunks.get(index / CHUNK_LEN).filter(|_| index < self.len)?;
+        chunk.get(index % CHUNK_LEN)
     }
 
     /// The value at `index` for writing; a chunk that is shared is copied first.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        let chunk = self.chunks.get_mut(index / CHUNK_LEN)?;
+        let chunk = self.chunks.get_mut(index / CHUNK_LEN).filter(|_| index < self.len)?;
         Arc::make_mut(chunk).get_mut(index % CHUNK_LEN)
     }
 
     /// Adds a value at the end.
     pub fn push(&mut self, value: T) {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK_LEN => Arc::make_mut(chunk).push(value),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK_LEN);
-                chunk.push(value);
-                self.chunks.push(Arc::new(chunk));
-            }
+        if self.len.is_multiple_of(CHUNK_LEN) {
+            self.chunks.push(Arc::new([T::default(); CHUNK_LEN]));
         }
         self.len = self.len.saturating_add(1);
+        if let Some(last) = self.get_mut(self.len.saturating_sub(1)) {
+            *last = value;
+        }
     }
 }
 

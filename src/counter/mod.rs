@@ -4,6 +4,7 @@
 
 pub mod amount;
 pub mod column;
+pub mod definitions;
 mod excerpt;
 pub mod name;
 pub mod pattern;

@@ -150,6 +150,12 @@ impl Selection {
             self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(canonical));
         by_name && self.tags.iter().all(|filter| filter.matches(canonical))
     }
+
+    /// As [`Self::matches`], but by [`Pattern::matches_exactly`].
+    #[must_use]
+    pub fn matches_exactly(&self, canonical: &str) -> bool {
+        self.patterns.iter().any(|p| p.matches_exactly(canonical)) && self.matches(canonical)
+    }
 }
 
 /// The checks that patterns and tag filters share, before memory is taken.

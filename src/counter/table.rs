@@ -2,29 +2,24 @@
 //! Every change hands back what it replaced, so that a turn can be undone. It checks no limits and
 //! writes nothing; its owner does.
 
-use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::column::Column;
+pub use super::definitions::Definition;
+use super::definitions::Definitions;
+
+/// The table of names is in that many parts, each of which grows by itself: the growth of one is not felt. With
+/// so many, a million counters just fit into parts of 4,096.
+const PARTS: usize = 300;
+
+/// How many names are looked for at once.
+pub const SOME: usize = 16;
 
 /// Where a counter lives in the table, until it is deleted.
 pub type Slot = u32;
-
-/// What is fixed when a counter is created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definition {
-    /// Its number, never used again for another counter.
-    pub id: u64,
-    /// Its canonical name with tags.
-    pub name: Arc<str>,
-    /// The uid that created it.
-    pub creator: u32,
-    /// When, in milliseconds since 1970-01-01 UTC.
-    pub created_ms: u64,
-}
 
 /// What changes as a counter counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,15 +44,31 @@ impl Values {
 /// Both columns of the counters: a clone is one frozen moment of them.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
-    definitions: Column<Option<Definition>>,
+    definitions: Definitions,
     values: Column<Values>,
 }
 
 impl Columns {
     /// The counter in `slot`; `None` where one was deleted and past the end.
-    pub fn get(&self, slot: Slot) -> Option<(&Definition, &Values)> {
+    pub fn get(&self, slot: Slot) -> Option<(Definition<'_>, Values)> {
         let index = usize::try_from(slot).ok()?;
-        Some((self.definitions.get(index)?.as_ref()?, self.values.get(index)?))
+        Some((self.definitions.get(index)?, *self.values.get(index)?))
+    }
+
+    /// The values in `slot`, which mean nothing where there is no counter.
+    pub fn values(&self, slot: Slot) -> Option<Values> {
+        self.values.get(usize::try_from(slot).ok()?).copied()
+    }
+
+    /// The number of the counter in `slot`, and its total.
+    pub fn total(&self, slot: Slot) -> Option<(u64, u64)> {
+        let index = usize::try_from(slot).ok()?;
+        Some((self.definitions.id(index)?, self.values.get(index)?.total))
+    }
+
+    /// The name of the counter in `slot`.
+    pub fn name(&self, slot: Slot) -> Option<&str> {
+        self.definitions.name(usize::try_from(slot).ok()?)
     }
 
     /// How many slots there are, with the empty ones.
@@ -66,7 +77,7 @@ impl Columns {
     }
 
     /// Every counter, in the order of slots.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Definition, &Values)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, Definition<'_>, Values)> {
         (0..self.slots()).filter_map(|slot| {
             self.get(slot).map(|(definition, values)| (slot, definition, values))
         })
@@ -74,23 +85,32 @@ impl Columns {
 }
 
 /// The counters of a daemon.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     columns: Columns,
-    by_name: HashTable<Slot>,
+    len: usize,
+    by_name: Vec<HashTable<Slot>>,
     hasher: RandomState,
     free: Vec<Slot>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        let by_name = std::iter::repeat_with(HashTable::new).take(PARTS).collect();
+        let (columns, hasher) = (Columns::default(), RandomState::default());
+        Table { columns, len: 0, by_name, hasher, free: Vec::new() }
+    }
 }
 
 impl Table {
     /// How many counters there are.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.len == 0
     }
 
     /// The columns as they are now; clone them to freeze this moment.
@@ -98,33 +118,99 @@ impl Table {
         &self.columns
     }
 
-    /// Where the counter of this canonical name lives.
-    pub fn find(&self, name: &str) -> Option<Slot> {
-        let hash = self.hasher.hash_one(name);
-        self.by_name.find(hash, |&slot| name_in(&self.columns, slot) == name).copied()
+    /// Where the counter of this canonical name lives; bytes that are no text are no name.
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<Slot> {
+        let name = name.as_ref();
+        let hash = hash_of(&self.hasher, name);
+        let part = self.by_name.get(part_of(hash))?;
+        part.find(hash, |&slot| same(name_in(&self.columns, slot).as_bytes(), name)).copied()
+    }
+
+    /// Where the counters of these names live, [`SOME`] at most, as [`Table::find`] says of each. What is looked at for one hangs
+    /// on what was looked at before, and most of it is far away: so each step is taken for all of them before the
+    /// next, and the waits overlap.
+    pub fn find_some<'a>(
+        &self,
+        names: impl Iterator<Item = &'a [u8]> + Clone,
+        found: &mut [Option<Slot>; SOME],
+    ) {
+        for (first, name) in found.iter_mut().zip(names.clone()) {
+            let hash = hash_of(&self.hasher, name);
+            // As a rule the first whose hash is alike is the one.
+            *first =
+                self.by_name.get(part_of(hash)).and_then(|part| part.find(hash, |_| true)).copied();
+        }
+        for (found, name) in found.iter_mut().zip(names) {
+            let is_it = |slot: &Slot| same(name_in(&self.columns, *slot).as_bytes(), name);
+            *found = found.filter(is_it).or_else(|| self.find(name));
+        }
     }
 
     /// The counter in `slot`.
-    pub fn get(&self, slot: Slot) -> Option<(&Definition, &Values)> {
+    pub fn get(&self, slot: Slot) -> Option<(Definition<'_>, Values)> {
         self.columns.get(slot)
     }
 
     /// Puts a counter with its values into a free slot. `None` when the name is taken or no slot is left.
-    pub fn insert(&mut self, definition: Definition, values: Values) -> Option<Slot> {
-        if self.find(&definition.name).is_some() {
+    pub fn insert(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
+        let hash = hash_of(&self.hasher, definition.name.as_bytes());
+        let part = self.by_name.get(part_of(hash))?;
+        if part.find(hash, |&slot| name_in(&self.columns, slot) == definition.name).is_some() {
             return None;
         }
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
                 let slot = Slot::try_from(self.columns.definitions.len()).ok()?;
-                self.columns.definitions.push(None);
+                self.columns.definitions.push_missing();
                 self.columns.values.push(Values::default());
                 slot
             }
         };
-        self.restore(slot, definition, values)?;
+        self.put(slot, hash, definition, values)?;
         Some(slot)
+    }
+
+    /// Puts a counter at the end. It is not found by its name before [`Table::end_loading`].
+    pub fn load(&mut self, definition: Definition<'_>, values: Values) -> Option<Slot> {
+        let index = self.columns.definitions.len();
+        let slot = Slot::try_from(index).ok()?;
+        self.columns.definitions.push_missing();
+        self.columns.values.push(values);
+        self.columns.definitions.put(index, definition)?;
+        Some(slot)
+    }
+
+    /// Lets counters that were loaded be found by their names: all at once, so that nothing grows in steps.
+    ///
+    /// # Errors
+    /// A name that is there twice.
+    pub fn end_loading(&mut self) -> Result<(), String> {
+        let (columns, hasher) = (&self.columns, &self.hasher);
+        let each = columns.definitions.len() / PARTS;
+        self.len = 0;
+        for part in &mut self.by_name {
+            part.clear();
+            part.reserve(each, |&slot| hash_of(hasher, name_in(columns, slot).as_bytes()));
+        }
+        for slot in 0..columns.slots() {
+            let Some(name) = columns.name(slot) else { continue };
+            let hash = hash_of(hasher, name.as_bytes());
+            let Some(part) = self.by_name.get_mut(part_of(hash)) else { continue };
+            if part.find(hash, |&other| name_in(columns, other) == name).is_some() {
+                return Err(name.to_owned());
+            }
+            part.insert_unique(hash, slot, |&slot| {
+                hash_of(hasher, name_in(columns, slot).as_bytes())
+            });
+            self.len = self.len.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// The values in `slot`, to be changed.
+    pub fn values_mut(&mut self, slot: Slot) -> Option<&mut Values> {
+        self.columns.values.get_mut(usize::try_from(slot).ok()?)
     }
 
     /// Replaces the values in `slot`; returns what they were.
@@ -134,26 +220,44 @@ impl Table {
         Some(std::mem::replace(stored, values))
     }
 
-    /// Forgets the counter in `slot`; returns what it was. The slot stays empty until it is released.
-    pub fn remove(&mut self, slot: Slot) -> Option<(Definition, Values)> {
+    /// Forgets the counter in `slot`. The slot stays empty until it is released.
+    pub fn remove(&mut self, slot: Slot) -> Option<()> {
         let index = usize::try_from(slot).ok()?;
-        let definition = self.columns.definitions.get(index)?.clone()?;
-        let hash = self.hasher.hash_one(&*definition.name);
-        if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == slot) {
+        let definition = self.columns.definitions.get(index)?;
+        let hash = hash_of(&self.hasher, definition.name.as_bytes());
+        let part = self.by_name.get_mut(part_of(hash))?;
+        if let Ok(entry) = part.find_entry(hash, |&other| other == slot) {
             entry.remove();
+            self.len = self.len.saturating_sub(1);
         }
-        *self.columns.definitions.get_mut(index)? = None;
-        Some((definition, *self.columns.values.get(index)?))
+        self.columns.definitions.remove(index);
+        Some(())
     }
 
     /// Puts a counter into an empty slot: the one it was removed from.
-    pub fn restore(&mut self, slot: Slot, definition: Definition, values: Values) -> Option<()> {
+    pub fn restore(
+        &mut self,
+        slot: Slot,
+        definition: Definition<'_>,
+        values: Values,
+    ) -> Option<()> {
+        self.put(slot, hash_of(&self.hasher, definition.name.as_bytes()), definition, values)
+    }
+
+    fn put(
+        &mut self,
+        slot: Slot,
+        hash: u64,
+        definition: Definition<'_>,
+        values: Values,
+    ) -> Option<()> {
         let index = usize::try_from(slot).ok()?;
-        let hash = self.hasher.hash_one(&*definition.name);
-        *self.columns.definitions.get_mut(index)? = Some(definition);
+        self.columns.definitions.put(index, definition)?;
         *self.columns.values.get_mut(index)? = values;
         let (columns, hasher) = (&self.columns, &self.hasher);
-        self.by_name.insert_unique(hash, slot, |&slot| hasher.hash_one(name_in(columns, slot)));
+        let part = self.by_name.get_mut(part_of(hash))?;
+        part.insert_unique(hash, slot, |&slot| hash_of(hasher, name_in(columns, slot).as_bytes()));
+        self.len = self.len.saturating_add(1);
         Some(())
     }
 
@@ -161,10 +265,37 @@ impl Table {
     pub fn release(&mut self, slot: Slot) {
         self.free.push(slot);
     }
+
+    /// Lets other counters have slots that were emptied.
+    pub fn release_all(&mut self, slots: &mut Vec<Slot>) {
+        self.free.append(slots);
+    }
+}
+
+/// The part for a name of this hash, by bits that its places within the part do not depend on.
+fn part_of(hash: u64) -> usize {
+    let [_, _, _, _, a, b, _, _] = hash.to_le_bytes();
+    usize::from(u16::from_le_bytes([a, b])).wrapping_mul(PARTS) >> 16
+}
+
+fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(name);
+    hasher.finish()
+}
+
+/// Whether two names are the same, for short ones: musl compares byte by byte.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((ones, one_end), (others, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let differ =
+        |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) != u64::from_le_bytes(*other);
+    one.len() == other.len()
+        && !ones.iter().zip(others).any(differ)
+        && one_end.iter().zip(other_end).all(|(one, other)| one == other)
 }
 
 fn name_in(columns: &Columns, slot: Slot) -> &str {
-    columns.get(slot).map_or("", |(definition, _)| &definition.name)
+    columns.name(slot).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -176,8 +307,8 @@ mod tests {
 
     use super::*;
 
-    fn definition(id: u64, name: &str) -> Definition {
-        Definition { id, name: name.into(), creator: 0, created_ms: 0 }
+    fn definition(id: u64, name: &str) -> Definition<'_> {
+        Definition { id, name, creator: 0, created_ms: 0 }
     }
 
     fn total(total: u64) -> Values {
@@ -227,8 +358,9 @@ mod tests {
                         prop_assert_eq!(model.insert(name, value), Some(was.total));
                     }
                     (2, Some(slot)) => {
-                        let (definition, values) = table.remove(slot).unwrap();
-                        prop_assert_eq!(&*definition.name, &*name);
+                        let (definition, values) = table.get(slot).unwrap();
+                        prop_assert_eq!(definition.name, &*name);
+                        table.remove(slot).unwrap();
                         table.release(slot);
                         prop_assert_eq!(model.remove(&name), Some(values.total));
                     }

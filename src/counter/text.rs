@@ -129,6 +129,9 @@ const BLANKS: [char; 2] = [' ', '\t'];
 /// Splits the amount, still text, from the name. Without tags it follows the first `=`; with tags
 /// the second `=` of the last one.
 fn split_amount(text: &str) -> Result<(&str, Option<&str>), IncrementError> {
+    if !text.bytes().any(|byte| byte == b',' || byte == b'=') {
+        return Ok((text, None));
+    }
     let Some((before, last_tag)) = text.rsplit_once(',') else {
         return Ok(match text.split_once('=') {
             Some((name, amount)) => (name, Some(amount)),

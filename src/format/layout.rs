@@ -135,11 +135,11 @@ impl Layout {
         let mut rest = reports.iter();
         let groups = self.groups(reports).into_iter();
         let portions = groups.filter_map(|Group { span, windows }| {
-            let mut some = rest.by_ref().take(windows);
-            let mut report = Arc::clone(some.next()?);
-            for next in some {
-                report = Arc::new(report.merged_with(next));
-            }
+            let some: Vec<Arc<Report>> = rest.by_ref().take(windows).cloned().collect();
+            let report = match some.as_slice() {
+                [alone] => Arc::clone(alone),
+                _ => Arc::new(Report::merged(some)?),
+            };
             Some(Portion { report, second: spans.start_ms(span) / 1_000 })
         });
         portions.collect()
@@ -174,14 +174,13 @@ impl Layout {
 
     /// The counters of a report that have a line, in byte order of their names.
     pub(super) fn lines<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = Line<'a>> {
-        let sorted = report.sorted().into_iter();
-        let wanted = sorted.filter(|count| {
+        let wanted = report.counts().iter().filter(|count| {
             (count.count > 0 || !self.omits_idle)
-                && self.only.as_ref().is_none_or(|only| only.matches(&count.name))
+                && self.only.as_ref().is_none_or(|only| only.matches(count.name))
         });
         wanted.map(|count| Line {
             name: match self.prefix.as_str() {
-                "" => Cow::Borrowed(&*count.name),
+                "" => Cow::Borrowed(count.name),
                 prefix => Cow::Owned(format!("{prefix}{}", count.name)),
             },
             count: count.count,

@@ -113,9 +113,8 @@ mod tests {
             end: moment(END_MS),
             end_boot: 1,
         };
-        let counts =
-            names.iter().map(|name| Count { name: (*name).into(), count: 12, total: u64::MAX });
-        let report = Arc::new(Report { window, counts: counts.collect() });
+        let counts = names.iter().map(|name| Count { name, count: 12, total: u64::MAX });
+        let report = Arc::new(Report::new(window, counts.collect()));
         let mut layout = Layout::of(format);
         for (key, value) in options {
             assert_eq!(layout.set(key, value), Ok(true));

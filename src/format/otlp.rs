@@ -25,7 +25,7 @@ const POINTS_MAX: usize = 2_000;
 const SAID_CHARS_MAX: usize = 200;
 
 /// When counters were created, by their canonical names, in milliseconds since 1970-01-01 UTC.
-pub type Created = HashMap<Arc<str>, u64, foldhash::quality::RandomState>;
+pub type Created = HashMap<Box<str>, u64, foldhash::quality::RandomState>;
 
 /// A request to a receiver.
 #[derive(Debug, Clone, PartialEq)]

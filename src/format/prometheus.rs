@@ -285,7 +285,7 @@ impl Counters for Columns {
 
     fn get(&self, number: u32) -> Option<Counter<'_>> {
         let (definition, values) = Columns::get(self, number)?;
-        let (name, created_ms) = (&*definition.name, definition.created_ms);
+        let (name, created_ms) = (definition.name, definition.created_ms);
         Some(Counter { name, total: values.total, created_ms })
     }
 }

@@ -106,9 +106,8 @@ mod tests {
             end: Moment { wall_ms: END_MS, boot_ns: length_ns },
             end_boot: 1,
         };
-        let counts =
-            counts.iter().map(|&(name, count, total)| Count { name: name.into(), count, total });
-        Report { window, counts: counts.collect() }
+        let counts = counts.iter().map(|&(name, count, total)| Count { name, count, total });
+        Report::new(window, counts.collect())
     }
 
     fn two() -> Report {
@@ -120,7 +119,8 @@ mod tests {
 
     fn text(format: ReportFormat, report: &Report) -> String {
         let mut out = Vec::new();
-        Layout::of(format).render(&[Arc::new(report.clone())], &mut out);
+        let report = Report::new(report.window, report.counts().clone());
+        Layout::of(format).render(&[Arc::new(report)], &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -197,10 +197,7 @@ time=2026-11-22T13:00:05.123Z window=17 counter=my.useful.count count=12 total=4
             numbers in any::<[u64; 8]>(),
         ) {
             let [first, number, start_ms, end_ms, start_ns, end_ns, count, total] = numbers;
-            let counts: Vec<Count> = names
-                .iter()
-                .map(|name| Count { name: name.as_str().into(), count, total })
-                .collect();
+            let counts = names.iter().map(|name| Count { name, count, total }).collect();
             let window = Window {
                 first,
                 number,
@@ -209,7 +206,7 @@ time=2026-11-22T13:00:05.123Z window=17 counter=my.useful.count count=12 total=4
                 end: Moment { wall_ms: end_ms, boot_ns: end_ns },
                 end_boot: 1,
             };
-            let report = Report { window, counts };
+            let report = Report::new(window, counts);
             for format in ReportFormat::ALL {
                 prop_assert_eq!(text(format, &report).matches('\n').count(), names.len());
             }

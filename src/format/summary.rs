@@ -12,12 +12,8 @@ pub fn flushed(report: &Report) -> String {
         (first, last) if first == last => format!("window {last}"),
         (first, last) => format!("windows {first} to {last}"),
     };
-    let gained = report.counts.iter().filter(|count| count.count > 0);
-    let (mut counters, mut sum) = (0_u64, 0_u128);
-    for count in gained {
-        counters = counters.saturating_add(1);
-        sum = sum.saturating_add(count.count.into());
-    }
+    let counts = report.counts();
+    let (counters, sum) = (counts.gained(), counts.sum());
     format!("flushed {windows} of {seconds:.3} s: {} gained {sum}", some_counters(counters))
 }
 
@@ -41,8 +37,6 @@ fn some_counters(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::report::Count;
     use crate::window::{Moment, Window};
@@ -51,8 +45,9 @@ mod tests {
         let start = Moment { wall_ms: 1_700_000_000_000, boot_ns: 0 };
         let end = Moment { wall_ms: 1_700_000_005_001, boot_ns: 5_001_000_000 };
         let window = Window { first: 7, number: 7, start, start_boot: 1, end, end_boot: 1 };
-        let count = |&count| Count { name: Arc::from("a"), count, total: count };
-        Report { window, counts: counts.iter().map(count).collect() }
+        let names = ["a", "b", "c"].into_iter();
+        let counts = names.zip(counts).map(|(name, &count)| Count { name, count, total: count });
+        Report::new(window, counts.collect())
     }
 
     #[test]
@@ -62,7 +57,7 @@ mod tests {
             "flushed window 7 of 5.001 s: 2 counters gained 18446744073709551618"
         );
         let merged = Window { first: 3, ..report(&[]).window };
-        let merged = Report { window: merged, counts: report(&[1]).counts };
+        let merged = Report::new(merged, report(&[1]).counts().clone());
         assert_eq!(flushed(&merged), "flushed windows 3 to 7 of 5.001 s: 1 counter gained 1");
     }
 

@@ -1,15 +1,16 @@
 //! The image of a state at one moment, as the records of a checkpoint. Taking it copies no counters, only
 //! shares them, so it can be written out while the state moves on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::retired::of;
 use super::state::{OpenWindow, Retired, SinkState, State};
 use super::{KIND_COUNTER, Record};
 use crate::codec::Malformed;
 use crate::counter::table::Columns;
 use crate::ids::Answered;
-use crate::report::Report;
+use crate::report::{Count, Report};
 use crate::window::BootId;
 
 /// Bytes of payload after which a block of a checkpoint is written.
@@ -21,11 +22,11 @@ pub struct Image {
     next_counter: u64,
     open: OpenWindow,
     counters: Columns,
-    retired: BTreeMap<Arc<str>, Retired>,
+    retired: Columns,
     closed: Vec<Arc<Report>>,
     sinks: Vec<SinkState>,
     answers: Vec<Answered>,
-    taken: BTreeSet<u128>,
+    held: BTreeSet<u128>,
     horizon_ns: u64,
     ids_boot: BootId,
 }
@@ -37,11 +38,11 @@ impl Image {
             next_counter: state.next_counter,
             open: state.open,
             counters: state.table.columns().clone(),
-            retired: state.retired.clone(),
+            retired: state.retired.columns(),
             closed: state.closed.iter().cloned().collect(),
             sinks: state.sinks.clone(),
             answers: state.ids.iter().cloned().collect(),
-            taken: state.taken.clone(),
+            held: state.held.clone(),
             horizon_ns: state.ids.horizon_ns(),
             ids_boot: state.ids.boot(),
         }
@@ -65,7 +66,8 @@ impl Image {
             ids_boot: self.ids_boot,
         })?;
         self.counters(&mut out)?;
-        for (name, &Retired { count, total }) in &self.retired {
+        for (_, definition, values) in self.retired.iter() {
+            let (name, Retired { count, total }) = (definition.name, of(values));
             out.put(&Record::Retired { name, count, total })?;
         }
         self.sinks(&mut out)?;
@@ -73,8 +75,8 @@ impl Image {
             let (id, digest, answer) = (answered.id, answered.digest, answered.answer.clone());
             out.put(&Record::Answered { id, digest, answer })?;
         }
-        for &session in &self.taken {
-            out.put(&Record::Taken { session })?;
+        for &session in &self.held {
+            out.put(&Record::Held { session })?;
         }
         let records = out.records;
         out.put(&Record::End { records })?;
@@ -95,7 +97,7 @@ impl Image {
                 last_seen_ms: values.last_seen_ms,
                 total: values.total,
                 gained: in_window.then(|| values.count(self.open.number)),
-                name: &definition.name,
+                name: definition.name,
             })?;
         }
         Ok(())
@@ -108,8 +110,7 @@ impl Image {
     ) -> Result<(), E> {
         for report in &self.closed {
             out.put(&Record::Owed { window: report.window })?;
-            for count in &report.counts {
-                let (name, total, count) = (&*count.name, count.total, count.count);
+            for Count { name, count, total } in report.counts().iter() {
                 out.put(&Record::OwedCount { name, count, total })?;
             }
         }

@@ -6,8 +6,11 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 pub mod block;
+mod closing;
 pub mod image;
+mod numbers;
 pub mod replay;
+mod retired;
 pub mod state;
 
 use serde::{Deserialize, Serialize};
@@ -197,8 +200,9 @@ pub enum Record<'a> {
         /// How many records came before.
         records: u64,
     },
-    /// A request out of the spool was applied, and its file may still be there; also in a checkpoint.
-    Taken {
+    /// A request out of the spool was applied, and its session is held as long as its file may be there; also in a
+    /// checkpoint.
+    Held {
         /// The session of its id.
         session: u128,
     },
@@ -224,6 +228,16 @@ impl Record<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Malformed> {
         codec::encode(self, out)
     }
+}
+
+/// The number of [`Record::Total`] among the kinds.
+const TOTAL: u64 = 1;
+
+/// Appends the bytes of [`Record::Total`]: most of what a journal has, so without a look at the other kinds.
+pub fn encode_total(id: u64, total: u64, out: &mut Vec<u8>) {
+    codec::put_number(TOTAL, out);
+    codec::put_number(id, out);
+    codec::put_number(total, out);
 }
 
 /// Why the next record of a payload cannot be had.

@@ -1,17 +1,17 @@
 //! Replay: records back into state, in the order they were written. It believes what passed its checksum,
 //! and checks of a name only that it is text of a sane length, so that the rules for names may be widened.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::numbers::Numbers;
 use super::state::{OpenWindow, Retired, State};
 use super::{KIND_COUNTER, Record, RecordError, records};
 use crate::codec::Malformed;
 use crate::counter::name::NAME_BYTES_MAX;
 use crate::counter::table::{Definition, Slot, Values};
 use crate::ids::Answered;
-use crate::report::{Count, Report};
+use crate::report::{Count, Counts, Report};
 use crate::window::{Moment, Window};
 
 /// Why a block cannot be replayed although its checksum is right.
@@ -63,7 +63,11 @@ fn inconsistent(what: impl fmt::Display) -> ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     state: State,
-    by_id: HashMap<u64, Slot>,
+    by_id: Numbers,
+    /// Counters of a checkpoint are being read, which are not yet found by their names.
+    loading: bool,
+    /// The owed window whose counts are being read.
+    owed: Option<(Window, Counts)>,
     records: u64,
     /// A checkpoint's first record, and its last, were read.
     begun: bool,
@@ -74,7 +78,8 @@ impl Replay {
     /// Starts with an empty state of this id.
     pub fn new(state: u128) -> Replay {
         let state = State::new(state, 0, Moment::default());
-        Replay { state, by_id: HashMap::new(), records: 0, begun: false, ended: false }
+        let (by_id, owed) = (Numbers::default(), None);
+        Replay { state, by_id, loading: false, owed, records: 0, begun: false, ended: false }
     }
 
     /// Applies the records of a block that was written at `wall_ms`.
@@ -99,11 +104,18 @@ impl Replay {
     }
 
     /// The state that was restored.
-    pub fn finish(self) -> State {
+    pub fn finish(mut self) -> State {
+        self.end_owed();
         self.state
     }
 
     fn apply(&mut self, record: Record<'_>, wall_ms: u64) -> Result<(), ReplayError> {
+        if self.loading && !matches!(record, Record::Counter { .. }) {
+            self.end_loading()?;
+        }
+        if self.owed.is_some() && !matches!(record, Record::OwedCount { .. }) {
+            self.end_owed();
+        }
         let state = &mut self.state;
         match record {
             Record::Defined { id, kind, creator, name } => {
@@ -119,7 +131,7 @@ impl Replay {
             }
             Record::Deleted { id } => {
                 let slot = self.slot(id)?;
-                self.by_id.remove(&id);
+                self.by_id.remove(id);
                 self.state.delete(slot);
             }
             Record::Answered { id, digest, answer } => {
@@ -142,8 +154,8 @@ impl Replay {
             Record::SinkRemoved { place } => state.remove_sink(place),
             Record::Offered { place, offer } => state.offer(place, offer),
             Record::Acknowledged { place, last } => state.acknowledge(place, last),
-            Record::Taken { session } => {
-                state.take(session);
+            Record::Held { session } => {
+                state.hold(session);
             }
             Record::Released { session } => state.release(session),
             Record::SinkReached { place, second } => state.reach(place, second),
@@ -191,23 +203,19 @@ impl Replay {
                     Some(gained) => (state.open.number, total.saturating_sub(gained)),
                     None => (0, total),
                 };
-                self.insert(definition, Values { total, base, window, last_seen_ms })?;
+                self.load(definition, Values { total, base, window, last_seen_ms })?;
             }
             Record::Retired { name, count, total } => {
-                state.retired.insert(checked(name)?.into(), Retired { count, total });
+                state.retired.insert(checked(name)?, Retired { count, total });
             }
             Record::Owed { window } => {
-                state.closed.push_back(Arc::new(Report { window, counts: Vec::new() }));
+                self.owed = Some((window, Counts::default()));
             }
             Record::OwedCount { name, count, total } => {
-                let Some(report) = state.closed.back_mut() else {
+                let Some((_, counts)) = &mut self.owed else {
                     return Err(inconsistent("a count without its window"));
                 };
-                let name = match state.table.find(name).and_then(|slot| state.table.get(slot)) {
-                    Some((definition, _)) => Arc::clone(&definition.name),
-                    None => checked(name)?.into(),
-                };
-                Arc::make_mut(report).counts.push(Count { name, count, total });
+                counts.push(Count { name: checked(name)?, count, total });
             }
             Record::End { records } if records == self.records => self.ended = true,
             Record::End { records } => {
@@ -226,22 +234,44 @@ impl Replay {
         self.state.open = open;
     }
 
-    fn insert(&mut self, definition: Definition, values: Values) -> Result<(), ReplayError> {
-        let id = definition.id;
-        if self.by_id.contains_key(&id) {
-            return Err(inconsistent(format_args!("number {id} twice")));
+    fn end_owed(&mut self) {
+        if let Some((window, counts)) = self.owed.take() {
+            self.state.closed.push_back(Arc::new(Report::new(window, counts.put_in_order())));
         }
-        let name = Arc::clone(&definition.name);
+    }
+
+    fn insert(&mut self, definition: Definition<'_>, values: Values) -> Result<(), ReplayError> {
+        let Definition { id, name, .. } = definition;
         let slot = self.state.insert(definition, values);
         let slot = slot.ok_or_else(|| inconsistent(format_args!("counter {name:?} twice")))?;
-        self.by_id.insert(id, slot);
-        Ok(())
+        self.number(id, slot)
+    }
+
+    /// Puts in a counter of a checkpoint. There are many, so their names are looked at when all are there.
+    fn load(&mut self, definition: Definition<'_>, values: Values) -> Result<(), ReplayError> {
+        let id = definition.id;
+        let slot = self.state.load(definition, values);
+        self.loading = true;
+        self.number(id, slot.ok_or_else(|| inconsistent("too many counters"))?)
+    }
+
+    fn end_loading(&mut self) -> Result<(), ReplayError> {
+        self.loading = false;
+        self.state
+            .end_loading()
+            .map_err(|name| inconsistent(format_args!("counter {name:?} twice")))
+    }
+
+    fn number(&mut self, id: u64, slot: Slot) -> Result<(), ReplayError> {
+        match self.by_id.insert(id, slot) {
+            true => Ok(()),
+            false => Err(inconsistent(format_args!("number {id} twice"))),
+        }
     }
 
     fn slot(&self, id: u64) -> Result<Slot, ReplayError> {
         self.by_id
-            .get(&id)
-            .copied()
+            .get(id)
             .ok_or_else(|| inconsistent(format_args!("no counter has the number {id}")))
     }
 }
@@ -252,11 +282,11 @@ fn definition(
     creator: u32,
     created_ms: u64,
     name: &str,
-) -> Result<Definition, ReplayError> {
+) -> Result<Definition<'_>, ReplayError> {
     if kind != KIND_COUNTER {
         return Err(ReplayError::NewerKind(kind));
     }
-    Ok(Definition { id, name: checked(name)?.into(), creator, created_ms })
+    Ok(Definition { id, name: checked(name)?, creator, created_ms })
 }
 
 fn checked(name: &str) -> Result<&str, ReplayError> {

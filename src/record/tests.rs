@@ -73,7 +73,7 @@ fn records_have_these_bytes() {
         (Record::Owed { window }, &[15, 1, 2, 4, 4, 5, 6, 6, 7]),
         (Record::OwedCount { name, count: 1, total: 2 }, &[16, 2, 97, 98, 1, 2]),
         (Record::End { records: 9 }, &[17, 9]),
-        (Record::Taken { session: 300 }, &[18, 251, 44, 1]),
+        (Record::Held { session: 300 }, &[18, 251, 44, 1]),
         (Record::Released { session: 9 }, &[19, 9]),
         (Record::SinkReached { place: "p", second: 3 }, &[20, 1, 112, 3]),
     ];
@@ -94,10 +94,17 @@ fn described(state: &State) -> Vec<String> {
         })
         .collect();
     lines.sort();
-    lines.push(format!("{:?} {:?} {}", state.open, state.retired, state.next_counter));
-    lines.push(format!("{:?} {:?}", state.sinks, state.taken));
+    let mut retired: Vec<_> = state
+        .retired
+        .columns()
+        .iter()
+        .map(|(_, definition, values)| format!("{} {:?}", definition.name, retired::of(values)))
+        .collect();
+    retired.sort();
+    lines.push(format!("{:?} {retired:?} {}", state.open, state.next_counter));
+    lines.push(format!("{:?} {:?}", state.sinks, state.held));
     for report in state.closed() {
-        lines.push(format!("{:?} {:?}", report.window, report.sorted()));
+        lines.push(format!("{:?} {:?}", report.window, report.counts()));
     }
     lines.extend(state.ids.iter().map(|answered| format!("{answered:?}")));
     lines
@@ -167,14 +174,14 @@ impl Live {
         self.state.remember(Answered { id, digest: 1, answer: None }, 0);
     }
 
-    /// Takes a request out of the spool, or releases it.
+    /// Holds the session of a spooled request, or releases it.
     fn spool(&mut self, session: u128) {
-        if self.state.taken.contains(&session) {
+        if self.state.held.contains(&session) {
             self.write(&Record::Released { session });
             self.state.release(session);
         } else {
-            self.write(&Record::Taken { session });
-            self.state.take(session);
+            self.write(&Record::Held { session });
+            self.state.hold(session);
         }
     }
 
@@ -289,8 +296,8 @@ proptest! {
                     live.close();
                     let report = live.state.closed().next_back().unwrap();
                     let counts: BTreeMap<String, u64> =
-                        report.counts.iter().map(|c| (c.name.to_string(), c.count)).collect();
-                    prop_assert_eq!(counts.len(), report.counts.len(), "one line a name");
+                        report.counts().iter().map(|c| (c.name.to_string(), c.count)).collect();
+                    prop_assert_eq!(counts.len(), report.counts().len(), "one line a name");
                     gained.retain(|_, count| *count > 0);
                     prop_assert_eq!(counts, std::mem::take(&mut gained));
                 }
@@ -318,7 +325,7 @@ fn undone(state: &mut State, name: &str, amount: u64) {
     log.push(state.set_total(slot, amount, 99).unwrap());
     let id = RequestId { session: 1, seq: 1, born_ns: 1 };
     log.push(state.remember(Answered { id, digest: 0, answer: None }, 0));
-    log.push(state.take(1));
+    log.push(state.hold(1));
     while let Some(undo) = log.pop() {
         state.undo(undo);
     }
@@ -411,4 +418,14 @@ fn only_the_open_window_is_closed() {
         assert!(replayed(&[wrong]).is_err());
     }
     assert!(replayed(&[closed(1, 1), closed(1, 1)]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_total_is_written_as_the_record_of_it(id: u64, total: u64) {
+        let (mut record, mut alone) = (Vec::new(), Vec::new());
+        Record::Total { id, total }.encode(&mut record).unwrap();
+        encode_total(id, total, &mut alone);
+        prop_assert_eq!(record, alone);
+    }
 }

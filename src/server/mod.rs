@@ -23,14 +23,16 @@ mod tests;
 mod upkeep;
 pub mod worker;
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::format::summary;
 use crate::journal::{Fsync, Journal};
 use crate::note::Level;
 use crate::protocol::Response;
+use crate::report::Report;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
 use crate::turn::{Action, Core, Peer, Reply, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
@@ -70,12 +72,18 @@ pub struct Server {
     sights: Sights,
     syncer: Errands,
     folder: Errands,
+    /// Puts large reports together.
+    settler: Errands,
+    /// Flushes that nobody was told of yet, because their counts are not put together.
+    untold: VecDeque<Arc<Report>>,
     spool: Option<Spool>,
     last_sync_ns: u64,
     last_sync_ms: Option<u64>,
     /// After a failed fold, none is begun again before this moment.
     fold_after_ns: u64,
     fold_error: Option<String>,
+    /// Syncs that the next fold has had so far.
+    fold_syncs: u32,
     started: Moment,
     about: Vec<(String, crate::protocol::Value)>,
     stopper: Stopper,
@@ -140,11 +148,14 @@ impl Server {
             sights: Sights::default(),
             syncer: errands("sync")?,
             folder: errands("checkpoint")?,
+            settler: errands("reports")?,
+            untold: VecDeque::new(),
             spool,
             last_sync_ns: now.boot_ns,
             last_sync_ms: None,
             fold_after_ns: 0,
             fold_error: None,
+            fold_syncs: 0,
             started: now,
             about: setup.about,
             stopper,
@@ -244,6 +255,7 @@ impl Server {
         self.connections.forget_taken(now.boot_ns);
         self.connections.time_out(&mut *self.network, now.boot_ns);
         self.advance(now)?;
+        self.settle_reports();
         self.look_after_spool(now)?;
         self.refresh_if_due(now);
         if self.fsync == Fsync::Always && self.journal.position() > written {
@@ -310,6 +322,7 @@ impl Server {
                     self.journal.checkpoint_failed();
                     self.fold_failed(&error.to_string());
                 }
+                News::Settled => self.settler.heard(),
                 News::Spooled(scan) => self.hear_of_spool(|spool, now| spool.found(scan, now)),
                 News::SpoolCleared(cleared) => {
                     self.hear_of_spool(|spool, now| spool.cleared(cleared, now));
@@ -335,7 +348,7 @@ impl Server {
                 found.push((peer, range));
             }
         });
-        if found.is_empty() {
+        if found.is_empty() && !self.core.is_deleting() {
             return Ok(());
         }
         let snapshots_free = SNAPSHOTS_MAX.saturating_sub(self.connections.snapshots());
@@ -380,9 +393,8 @@ impl Server {
                 Action::Note(note) => (self.notice)(note.level, &note.text),
                 Action::Flushed(report) => {
                     self.sights.flushed();
-                    self.supervision.flushed(&report);
-                    if self.tell_flushes {
-                        (self.notice)(Level::Info, &summary::flushed(&report));
+                    if self.tell_flushes || self.supervision.is_there() {
+                        self.untold.push_back(report);
                     }
                     self.connections.numbers.in_window(self.core.window_start());
                     self.look_into_spool();

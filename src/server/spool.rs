@@ -12,7 +12,7 @@ use crate::journal::Fsync;
 use crate::note::Level;
 use crate::protocol::Value;
 use crate::spool::{Cleared, Fate, File, Intake, Refusal, Scan, ScanError};
-use crate::turn::{Spooled, Taken};
+use crate::turn::{Outcome, Spooled};
 use crate::window::Moment;
 
 /// Time from the begin of a scan to the next that nothing but a hint asks for, in nanoseconds.
@@ -57,7 +57,7 @@ pub(super) struct Spool {
     /// When the last scan was begun.
     scanned_ns: u64,
     look_every_ns: Option<u64>,
-    taken: u64,
+    counted: u64,
     refused: u64,
     /// How many refused files are kept, as the last scan found.
     kept: usize,
@@ -97,7 +97,7 @@ impl Spool {
             look_every_ns: setup
                 .look_every
                 .map(|every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)),
-            taken: 0,
+            counted: 0,
             refused: 0,
             kept: 0,
             last_refused: None,
@@ -234,7 +234,7 @@ impl Spool {
         let mut problems: Vec<String> = self.failed.clone().into_iter().collect();
         let path = self.path.display();
         if let Some((first, count)) = &self.stuck {
-            let what = "names of requests are taken by what can be neither moved nor removed";
+            let what = "names of requests are blocked by what can be neither moved nor removed";
             problems.push(format!("{count} {what}: remove {path}/{first}"));
         }
         let last = self.last_refused.as_ref();
@@ -249,7 +249,7 @@ impl Spool {
     pub(super) fn facts(&self) -> Vec<(String, Value)> {
         vec![
             ("spool_dir".into(), Value::Text(self.path.display().to_string())),
-            ("spool_taken".into(), Value::Number(self.taken)),
+            ("spool_taken".into(), Value::Number(self.counted)),
             ("spool_refused".into(), Value::Number(self.refused)),
         ]
     }
@@ -278,31 +278,33 @@ impl Server {
             uid: file.uid,
             payload: &file.payload,
         });
-        let records = self.core.take(now, files, scan.all);
+        let records = self.core.count_spooled(now, files, scan.all);
         let changes = !records.is_empty();
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let position = self.journal.position();
-        let taken = self.core.taken(result.as_ref().map(|_| ()).map_err(String::as_str));
+        let outcomes =
+            self.core.spooled_counted(result.as_ref().map(|_| ()).map_err(String::as_str));
         if changes {
             self.something_changed();
         }
         let Some(spool) = &mut self.spool else { return Ok(()) };
-        if taken.contains(&Taken::Later) || result.is_err() {
+        if outcomes.contains(&Outcome::Later) || result.is_err() {
             // Its file stays where it is, and is found there again.
             (spool.wanted, spool.scan_after_ns) = (true, now.boot_ns.saturating_add(RETRY_NS));
         }
-        let fates = scan.files.into_iter().zip(taken).filter_map(|(file, taken)| match taken {
-            Taken::Counted => Some((file, Fate::Done)),
-            Taken::Refused(why) => Some((file, Fate::Refused(why))),
-            Taken::Later => None,
-        });
+        let fates =
+            scan.files.into_iter().zip(outcomes).filter_map(|(file, outcome)| match outcome {
+                Outcome::Counted => Some((file, Fate::Done)),
+                Outcome::Refused(why) => Some((file, Fate::Refused(why))),
+                Outcome::Later => None,
+            });
         let files: Vec<(File, Fate)> = fates.collect();
         if files.is_empty() {
             spool.wanted |= scan.more;
             return Ok(());
         }
         let counted = files.iter().filter(|(_, fate)| *fate == Fate::Done).count();
-        spool.taken = spool.taken.saturating_add(u64::try_from(counted).unwrap_or(u64::MAX));
+        spool.counted = spool.counted.saturating_add(u64::try_from(counted).unwrap_or(u64::MAX));
         spool.phase = Phase::Counted { position, files };
         Ok(())
     }

@@ -58,6 +58,7 @@ impl Server {
             let _ = self.fold_now(now)?;
         }
         self.sinks.iter_mut().for_each(SinkWorker::finish);
+        self.tell_of_all_flushes();
         self.say_what_is_left();
         Ok(())
     }

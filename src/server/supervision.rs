@@ -67,6 +67,11 @@ impl Supervision {
         }
     }
 
+    /// Whether anybody wants to hear of flushes.
+    pub(super) fn is_there(&self) -> bool {
+        self.supervisor.is_some()
+    }
+
     /// A window was closed.
     pub(super) fn flushed(&mut self, report: &Report) {
         if self.supervisor.is_some() {

@@ -1,16 +1,23 @@
-//! Looking after the journal beside the turns: syncing it in the background, letting reports go that it
-//! covers, and folding it when it has grown long. What is written to it is not decided here.
+//! Looking after the journal and reports beside the turns: syncing it in the background, letting reports go that
+//! it covers, folding it when it has grown long, and having large reports put together. What is written and
+//! reported is not decided here.
 
 use std::io;
 
 use super::worker::News;
 use super::{Server, ServerError};
+use crate::format::summary;
 use crate::journal::{AppendError, CheckpointDone, Fsync};
 use crate::note::Level;
+use crate::report::Report;
 use crate::window::Moment;
 
 /// With `everysec`, what was written is synced this long after it at the latest, in nanoseconds.
 const SYNC_NS: u64 = 1_000_000_000;
+/// A fold syncs so much of the journal at most, in bytes, while the loop waits for it.
+const FOLD_UNSYNCED_MAX: u64 = 256 << 10;
+/// What is more is synced beside the loop first; so often at most, as the journal grows meanwhile.
+const FOLD_SYNCS_MAX: u32 = 4;
 
 impl Server {
     /// Syncs the journal when its time has come or a report waits for it, and lets reports go that are
@@ -56,7 +63,8 @@ impl Server {
     }
 
     pub(super) fn fold_deadline_ns(&self) -> Option<u64> {
-        let wanted = self.journal.wants_checkpoint() && !self.folder.is_busy();
+        let waits = self.syncer.is_busy() && self.journal.unsynced() > FOLD_UNSYNCED_MAX;
+        let wanted = self.journal.wants_checkpoint() && !self.folder.is_busy() && !waits;
         wanted.then_some(self.fold_after_ns)
     }
 
@@ -65,6 +73,17 @@ impl Server {
         if self.fold_deadline_ns().is_none_or(|due| now.boot_ns < due) {
             return Ok(());
         }
+        let long = self.journal.unsynced() > FOLD_UNSYNCED_MAX;
+        if long
+            && self.fold_syncs < FOLD_SYNCS_MAX
+            && let Some(job) = self.journal.sync_job()
+        {
+            self.fold_syncs = self.fold_syncs.saturating_add(1);
+            self.last_sync_ns = now.boot_ns;
+            self.syncer.submit(move || News::Synced(job.run()));
+            return Ok(());
+        }
+        self.fold_syncs = 0;
         if self.journal.was_deleted() {
             let what = "somebody deleted a file of the journal: all is written anew";
             (self.notice)(Level::Warning, what);
@@ -103,6 +122,36 @@ impl Server {
         for (file, error) in &done.not_removed {
             let told = format!("cannot remove {file}, which is not needed any more: {error}");
             (self.notice)(Level::Warning, &told);
+        }
+    }
+
+    /// Has the counts of large reports put together, and tells of flushes whose are.
+    pub(super) fn settle_reports(&mut self) {
+        while let Some(report) = self.untold.pop_front_if(|report| report.is_settled()) {
+            self.tell_flushed(&report);
+        }
+        if self.settler.is_busy() {
+            return;
+        }
+        if let Some(report) = self.untold.front().cloned().or_else(|| self.core.unsettled()) {
+            self.settler.submit(move || {
+                report.counts();
+                News::Settled
+            });
+        }
+    }
+
+    /// Tells of all flushes that nobody was told of, however long that takes.
+    pub(super) fn tell_of_all_flushes(&mut self) {
+        for report in std::mem::take(&mut self.untold) {
+            self.tell_flushed(&report);
+        }
+    }
+
+    fn tell_flushed(&mut self, report: &Report) {
+        self.supervision.flushed(report);
+        if self.tell_flushes {
+            (self.notice)(Level::Info, &summary::flushed(report));
         }
     }
 

@@ -1,5 +1,6 @@
-//! Work that may block (syncing the journal, writing a checkpoint, writing to a sink, looking into the spool) is done by workers: the
-//! loop only submits it, and later hears how it went. A worker is a thread; a test can hand in others, and do
+//! Work that may block (syncing the journal, writing a checkpoint, writing to a sink, looking into the spool)
+//! or takes long (putting a large report together) is done by workers: the loop only submits it, and later
+//! hears how it went. A worker is a thread; a test can hand in others, and do
 //! their jobs when it likes.
 
 use std::fmt;
@@ -70,6 +71,8 @@ pub(super) enum News {
     Synced(io::Result<SyncDone>),
     /// A checkpoint is in place, or could not be written.
     Checkpointed(io::Result<CheckpointDone>),
+    /// The counts of a report are put together.
+    Settled,
     /// The spool was looked through.
     Spooled(Result<Scan, ScanError>),
     /// Files that were counted are removed.

@@ -179,10 +179,10 @@ impl Sink for Otlp {
 
 /// When the counters of these reports were created. Looks at each counter there is once.
 fn created(reports: &[Arc<Report>], sight: &Sight) -> Created {
-    let counts = reports.iter().flat_map(|report| &report.counts);
-    let mut created: Created = counts.map(|count| (Arc::clone(&count.name), 0)).collect();
+    let counts = reports.iter().flat_map(|report| report.counts().iter());
+    let mut created: Created = counts.map(|count| (count.name.into(), 0)).collect();
     for (_, definition, _) in sight.columns.iter() {
-        if let Some(moment) = created.get_mut(&definition.name) {
+        if let Some(moment) = created.get_mut(definition.name) {
             *moment = definition.created_ms;
         }
     }

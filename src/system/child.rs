@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -19,7 +18,8 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process, waitpid,
 };
 
-use crate::system::signals::{is_ignored, replace};
+use crate::system::process::pipe_was_ignored;
+use crate::system::signals::replace;
 
 /// What runs a script that does not say what runs it, as `execvp` has it.
 const SHELL: &str = "/bin/sh";
@@ -94,7 +94,7 @@ struct Watch {
     arriving: SignalFd,
     /// The mask it was started with.
     mask: SigSet,
-    /// Signals that Rust ignores and whoever started this process did not.
+    /// Signals that countd ignores and whoever started this process did not.
     to_default: SigSet,
 }
 
@@ -106,7 +106,7 @@ impl Watch {
         let mask = all.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let arriving = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)?;
         let mut to_default = SigSet::empty();
-        if !PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        if !pipe_was_ignored() {
             to_default.add(Handled::SIGPIPE);
         }
         Ok(Watch { arriving, mask, to_default })
@@ -261,20 +261,6 @@ pub(super) fn environment() -> Vec<CString> {
         c_string(&name)
     });
     variables.collect()
-}
-
-/// Whether SIGPIPE was ignored when this process was started, as systemd has it: the child is to ignore it
-/// then, too.
-static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-
-/// Rust ignores SIGPIPE before `main`, so only what runs before can see it.
-#[expect(unsafe_code, reason = "the C library calls what is in this section before `main`")]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static LOOK_AT_PIPE: extern "C" fn() = look_at_pipe;
-
-extern "C" fn look_at_pipe() {
-    PIPE_WAS_IGNORED.store(is_ignored(Handled::SIGPIPE), Ordering::Relaxed);
 }
 
 #[cfg(test)]

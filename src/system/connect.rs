@@ -77,17 +77,16 @@ pub struct SendError {
 }
 
 impl Socket {
-    /// Connects to the socket at `path`. A daemon whose backlog is full is waited for, up to `wait`.
+    /// Connects to the socket at `path`. A daemon whose backlog is full is waited for.
     ///
     /// # Errors
     /// The system's: `WouldBlock` when the backlog was full all the time, `ENOTSOCK` also when
     /// something else than a socket is there.
-    pub fn connect(path: &Path, wait: Duration) -> io::Result<Socket> {
+    pub fn connect(path: &Path, deadline: Deadline) -> io::Result<Socket> {
         let address = SocketAddrUnix::new(path)?;
         let kind = SocketType::STREAM;
         let fd = net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        let deadline = Deadline::after(wait);
-        let mut wait = wait.clamp(WAIT_MIN, WAIT_MAX);
+        let mut wait = deadline.left().ok_or(Errno::AGAIN)?;
         loop {
             set_socket_timeout(&fd, Timeout::Send, Some(wait))?;
             match net::connect(&fd, &address) {
@@ -106,7 +105,9 @@ impl Socket {
     /// # Errors
     /// [`SendError`], with the number of bytes taken before.
     pub fn send(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        let mut rest = bytes;
+        // As a rule there is room, and nothing to wait for.
+        let sent = self.send_some(bytes).unwrap_or(0);
+        let mut rest = bytes.get(sent..).unwrap_or_default();
         while !rest.is_empty() {
             let sent = self.set_send_timeout(deadline).and_then(|()| (&self.stream).write(rest));
             match sent {

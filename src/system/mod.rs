@@ -2,6 +2,7 @@
 //! What depends on the operating system is here; nothing here decides anything about counters.
 
 pub mod activation;
+pub mod allocator;
 pub mod child;
 pub mod clock;
 pub mod command;
@@ -12,9 +13,11 @@ pub mod host;
 pub mod http;
 pub mod limits;
 pub mod listen;
+pub mod memory;
 pub mod messages;
 pub mod output;
 pub mod paths;
+pub mod process;
 pub mod random;
 pub mod signals;
 pub mod spool;

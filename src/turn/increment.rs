@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use super::refusal::{Reason, Refused};
 use super::{Core, Peer, Pending, Reply};
 use crate::counter::name;
-use crate::counter::table::Slot;
-use crate::ids::{Answer, Answered, Known, RefusedEntry, RequestId};
-use crate::protocol::{Entry, Response};
+use crate::counter::table::{SOME, Slot};
+use crate::ids::{Answer, Answered, Known, RefusedEntry};
+use crate::protocol::{Addition, Response};
+use crate::record::state::Added;
 use crate::record::{KIND_COUNTER, Record};
 
 /// Bytes of a refused entry's reason.
@@ -20,21 +21,14 @@ const REASONS_MAX: usize = 16;
 /// What an increment is told whose append failed, before the reason.
 const NOT_COUNTED: &str = "not counted";
 
-/// What an increment request asks for.
-pub(super) struct Addition<'a> {
-    pub(super) atomic: bool,
-    pub(super) totals: bool,
-    pub(super) entries: Vec<Entry<'a>>,
-}
-
 impl Core {
     pub(super) fn increment(
         &mut self,
         peer: Peer,
-        id: RequestId,
-        digest: u32,
         addition: &Addition<'_>,
+        digest: u32,
     ) -> Result<Pending, Refused> {
+        let id = addition.id;
         match self.state.ids.look_up(&id, digest, self.now.boot_ns) {
             Known::New => {}
             Known::Again { answer, position } => {
@@ -80,67 +74,84 @@ impl Core {
         let (undo_mark, record_mark) = (self.undo.len(), self.records.len());
         let mut answer = Answer::default();
         let mut applied = 0_u64;
+        // What one entry did may have to be taken back for the sake of the next.
+        let alone = addition.atomic && addition.len() > 1;
         if addition.totals {
-            answer.totals.reserve_exact(addition.entries.len());
+            answer.totals.reserve_exact(addition.len());
         }
-        for (at, entry) in addition.entries.iter().enumerate() {
-            match self.add(peer, entry) {
-                Ok(total) => {
-                    applied = applied.saturating_add(1);
-                    if addition.totals {
-                        answer.totals.push(total);
-                    }
-                }
-                Err(refused) if addition.atomic => {
-                    while self.undo.len() > undo_mark {
-                        if let Some(undo) = self.undo.pop() {
-                            self.state.undo(undo);
+        let mut entries = addition.entries();
+        let (mut some, mut found, mut at) =
+            (Vec::with_capacity(SOME.min(addition.len())), [None; SOME], 0_u32);
+        loop {
+            some.clear();
+            some.extend(entries.by_ref().take(SOME));
+            if some.is_empty() {
+                return Ok((answer, applied));
+            }
+            self.state.table.find_some(some.iter().map(|(name, _)| *name), &mut found);
+            for (&(name, amount), slot) in some.iter().zip(found) {
+                match self.add(peer, slot, name, amount, alone) {
+                    Ok(total) => {
+                        applied = applied.saturating_add(1);
+                        if addition.totals {
+                            answer.totals.push(total);
                         }
                     }
-                    self.records.truncate(record_mark);
-                    return Err(refused);
+                    Err(refused) if addition.atomic => {
+                        self.take_back(undo_mark);
+                        self.records.truncate(record_mark);
+                        return Err(refused);
+                    }
+                    Err(refused) => self.refuse_entry(at, refused, &mut answer),
                 }
-                Err(refused) => {
-                    self.refusals.count(refused.reason);
-                    let entry = u32::try_from(at).unwrap_or(u32::MAX);
-                    let explained = answer.refused.len() < REASONS_MAX;
-                    let reason = if explained {
-                        cut(refused.message, REASON_BYTES_MAX)
-                    } else {
-                        String::new()
-                    };
-                    answer.refused.push(RefusedEntry { entry, reason });
-                }
+                at = at.saturating_add(1);
             }
         }
-        Ok((answer, applied))
     }
 
-    /// Adds one entry; returns the new total.
-    fn add(&mut self, peer: Peer, entry: &Entry<'_>) -> Result<u64, Refused> {
+    /// Takes back the changes of this turn from the one at `mark` on.
+    fn take_back(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            if let Some(undo) = self.undo.pop() {
+                self.state.undo(undo);
+            }
+        }
+    }
+
+    fn refuse_entry(&mut self, entry: u32, refused: Refused, answer: &mut Answer) {
+        self.refusals.count(refused.reason);
+        let explained = answer.refused.len() < REASONS_MAX;
+        let reason = if explained { cut(refused.message, REASON_BYTES_MAX) } else { String::new() };
+        answer.refused.push(RefusedEntry { entry, reason });
+    }
+
+    /// Adds to a counter, in `slot` if it was there before this request; returns the new total. Its record is
+    /// written at the end of the turn.
+    fn add(
+        &mut self,
+        peer: Peer,
+        slot: Option<Slot>,
+        name: &[u8],
+        amount: u64,
+        alone: bool,
+    ) -> Result<u64, Refused> {
         // A declaration reports nothing: the window stays empty.
-        if entry.amount > 0 && self.state.window_is_empty() {
+        if amount > 0 && self.state.window_is_empty() {
             let start = self.state.open.start;
             self.write(&Record::Opened { start });
         }
-        let found = self.state.table.find(entry.name);
-        let slot = match found {
+        let slot = match slot.or_else(|| self.state.table.find(name)) {
             Some(slot) => slot,
-            None => self.define(peer, entry.name)?,
+            None => self.define(peer, &String::from_utf8_lossy(name))?,
         };
-        let Some((definition, values)) = self.state.table.get(slot) else {
-            return Err(Refused::new(Reason::BadRequest, "no such counter"));
-        };
-        let Some(total) = values.total.checked_add(entry.amount) else {
-            let (name, total, amount) = (entry.name, values.total, entry.amount);
-            let message =
-                format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
-            return Err(Refused::new(Reason::Overflow, message));
-        };
-        let id = definition.id;
-        self.write(&Record::Total { id, total });
-        self.undo.extend(self.state.set_total(slot, total, self.now.wall_ms));
-        Ok(total)
+        match self.state.add(slot, amount, self.now.wall_ms, alone) {
+            Some(Added::Total(total, undo)) => {
+                self.undo.extend(undo);
+                Ok(total)
+            }
+            Some(Added::Overflow(total)) => Err(overflow(name, total, amount)),
+            None => Err(Refused::new(Reason::BadRequest, "no such counter")),
+        }
     }
 
     fn define(&mut self, peer: Peer, name: &str) -> Result<Slot, Refused> {
@@ -176,6 +187,13 @@ impl Core {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn overflow(name: &[u8], total: u64, amount: u64) -> Refused {
+    let name = String::from_utf8_lossy(name);
+    let message = format!("counter \"{name}\" is at {total}: adding {amount} would overflow");
+    Refused::new(Reason::Overflow, message)
 }
 
 /// The text, cut at a character to at most `bytes`.

@@ -10,10 +10,12 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod deleting;
 mod increment;
 mod offering;
 mod refusal;
 mod reports;
+mod rules;
 mod select;
 mod sinks;
 pub mod snapshot;
@@ -28,26 +30,30 @@ mod spool;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::codec::Malformed;
 use crate::counter::pattern::Selection;
 use crate::counter::table::Columns;
 use crate::note::Note;
-use crate::protocol::{ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
-use crate::record::Record;
+use crate::protocol::{Addition, ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
 use crate::record::image::Image;
 use crate::record::state::{State, Undo};
+use crate::record::{Record, encode_total};
 use crate::window::{BootId, Moment, Schedule};
 
+use deleting::Deletion;
 use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
 pub use reports::RETRY_NS;
 use reports::{Planned, Waiter};
+pub use rules::{OWED_BYTES_MAX, Rules};
 use sinks::SinkRun;
 pub use sinks::{Prepared, REPORTS_OFFERED_MAX, SinkEvent, SinkNews, SinkPlace};
 use snapshot::Snapshot;
-use spool::Taking;
-pub use spool::{Spooled, TAKEN_MAX, Taken};
+use spool::Counting;
+pub use spool::{HELD_MAX, Outcome, Spooled};
 
 /// Snapshots that are being sent at a time.
 pub const SNAPSHOTS_MAX: usize = 4;
@@ -60,28 +66,6 @@ pub struct Peer {
     /// The uid at the other end.
     pub uid: u32,
 }
-
-/// What counting is limited to, and how flushes are made.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Counters in all.
-    pub counters_max: u32,
-    /// Counters that one uid may create; root and the owner are exempt.
-    pub counters_per_user_max: u32,
-    /// The uid the daemon runs as; it and root may flush and delete.
-    pub owner: u32,
-    /// Spacing of flushes.
-    pub interval: Duration,
-    /// Whether flushes come at multiples of the interval by the wall clock.
-    pub aligned: bool,
-    /// Whether idle counters are reported with 0.
-    pub with_idle: bool,
-    /// Memory for closed windows that sinks are owed; past it, those never offered are merged.
-    pub owed_bytes_max: usize,
-}
-
-/// What closed windows may take by default.
-pub const OWED_BYTES_MAX: usize = 64 << 20;
 
 /// An answer that can be given now.
 #[derive(Debug)]
@@ -120,12 +104,16 @@ pub struct Core {
     now: Moment,
     records: Vec<u8>,
     undo: Vec<Undo>,
+    /// How many changes of this turn, from the first, have their totals in the records.
+    totals_written: usize,
     pending: Vec<(Peer, Pending)>,
     /// Where the ids of this turn begin: what was answered before holds whatever becomes of the turn.
     ids_before: u64,
     /// Snapshots that may still be begun, as the loop said last.
     snapshots_free: usize,
-    taking: Taking,
+    counting: Counting,
+    /// Deletions under way, in the order they were asked for.
+    deletions: VecDeque<Deletion>,
     flush_wanted: bool,
     planned: Vec<Planned>,
     waiters: Vec<Waiter>,
@@ -172,10 +160,12 @@ impl Core {
             now,
             records: Vec::new(),
             undo: Vec::new(),
+            totals_written: 0,
             pending: Vec::new(),
             ids_before: 0,
             snapshots_free: SNAPSHOTS_MAX,
-            taking: Taking::default(),
+            counting: Counting::default(),
+            deletions: VecDeque::new(),
             flush_wanted: false,
             planned: Vec::new(),
             waiters: Vec::new(),
@@ -205,29 +195,26 @@ impl Core {
         requests: impl Iterator<Item = (Peer, &'a [u8])>,
     ) -> &[u8] {
         self.now = now;
-        self.snapshots_free = snapshots_free;
-        self.records.clear();
-        self.undo.clear();
+        self.snapshots_free = snapshots_free.saturating_sub(self.deletions.len());
+        self.begin_changes();
         self.state.ids.expire(now.boot_ns);
         self.ids_before = self.state.ids.end();
         self.close_empty();
+        self.go_on_deleting();
         for (peer, payload) in requests {
-            let pending = match Request::from_payload(payload) {
-                Ok(request) => self.request(peer, request, payload),
-                Err(error) => Err(Refused::new(Reason::BadRequest, error.to_string())),
-            };
-            match pending {
+            match self.request(peer, payload) {
                 Ok(Some(pending)) => self.pending.push((peer, pending)),
                 Ok(None) => {}
                 Err(refused) => {
                     let response = self.refuse(refused);
-                    match self.waiter_of(peer) {
-                        Some(waiter) => waiter.behind.push(response),
+                    match self.behind(peer) {
+                        Some((_, behind)) => behind.push(response),
                         None => self.pending.push((peer, Pending::Said(Reply::Message(response)))),
                     }
                 }
             }
         }
+        self.write_totals();
         &self.records
     }
 
@@ -263,6 +250,7 @@ impl Core {
             };
             replies.push((peer, reply));
         }
+        self.conclude_deletions(result, &mut replies);
         replies
     }
 
@@ -314,26 +302,25 @@ impl Core {
         (problems, facts)
     }
 
-    fn request(
-        &mut self,
-        peer: Peer,
-        request: Request<'_>,
-        payload: &[u8],
-    ) -> Result<Option<Pending>, Refused> {
-        if self.waiter_of(peer).is_some() {
-            let what = "flush has not been answered yet on this connection";
+    fn request(&mut self, peer: Peer, payload: &[u8]) -> Result<Option<Pending>, Refused> {
+        if let Some((what, _)) = self.behind(peer) {
+            let what = format!("{what} has not been answered yet on this connection");
             return Err(Refused::new(Reason::BadRequest, what));
         }
-        Ok(Some(match request {
-            Request::Incr { id, atomic, totals, entries } => {
-                let digest = crc32fast::hash(payload);
-                self.increment(peer, id, digest, &increment::Addition { atomic, totals, entries })?
+        if let Some(addition) = Addition::from_payload(payload) {
+            return self.increment(peer, &addition, crc32fast::hash(payload)).map(Some);
+        }
+        let malformed = |error: Malformed| Refused::new(Reason::BadRequest, error.to_string());
+        Ok(Some(match Request::from_payload(payload).map_err(malformed)? {
+            Request::Incr { .. } => {
+                debug_assert!(false, "each increment request is an addition");
+                return Err(Refused::new(Reason::BadRequest, "it cannot be read"));
             }
             Request::Get { name } => Pending::Get(name.to_owned()),
             Request::Dump { wanted } => Pending::Dump(selection(&wanted)?),
             Request::Delete { wanted, dry_run } => {
                 self.owner_only(peer, "delete counters")?;
-                self.delete(peer, &selection(&wanted)?, dry_run)?
+                return self.delete(peer, selection(&wanted)?, dry_run);
             }
             Request::Flush { timeout_ms } => {
                 self.owner_only(peer, "flush")?;
@@ -342,6 +329,14 @@ impl Core {
             }
             Request::Status => Pending::Status,
         }))
+    }
+
+    /// What on this connection takes more than a turn to answer, and the answers that wait for that.
+    fn behind(&mut self, peer: Peer) -> Option<(&'static str, &mut Vec<Response<'static>>)> {
+        let waiting = self.waiters.iter_mut().map(|w| ("flush", w.peer, &mut w.behind));
+        let deletions = self.deletions.iter_mut().map(|d| ("delete", d.peer, &mut d.behind));
+        let mut all = waiting.chain(deletions);
+        all.find(|(_, of, _)| of.connection == peer.connection).map(|(what, _, b)| (what, b))
     }
 
     fn is_owner(&self, peer: Peer) -> bool {
@@ -409,6 +404,28 @@ impl Core {
     fn refuse(&mut self, refused: Refused) -> Response<'static> {
         self.refusals.count(refused.reason);
         Response::error(refused.reason.code(), refused.message)
+    }
+
+    /// Begins what one append decides on.
+    fn begin_changes(&mut self) {
+        self.records.clear();
+        self.undo.clear();
+        self.totals_written = 0;
+        self.state.begin_turn();
+    }
+
+    /// Adds the totals of what changed: of each counter one, however often it was added to.
+    fn write_totals(&mut self) {
+        for change in self.undo.iter().skip(self.totals_written) {
+            if let &Undo::Values(slot, ..) = change
+                && let Some((id, total)) = self.state.table.columns().total(slot)
+            {
+                encode_total(id, total, &mut self.records);
+            }
+        }
+        self.totals_written = self.undo.len();
+        // What is added after this is to be written, too.
+        self.state.begin_turn();
     }
 
     /// Adds a record to what this step or advance will append.

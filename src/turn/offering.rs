@@ -166,7 +166,7 @@ impl Core {
 fn fitting(reports: &[Arc<Report>]) -> usize {
     let mut counts = 0_usize;
     let fits = |report: &&Arc<Report>| {
-        counts = counts.saturating_add(report.counts.len());
+        counts = counts.saturating_add(report.counts_at_most());
         counts <= COUNTS_OFFERED_MAX
     };
     reports.iter().take_while(fits).count().max(1)

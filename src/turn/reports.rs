@@ -11,15 +11,16 @@ use crate::format::layout::Layout;
 use crate::note::{Level, Note};
 use crate::protocol::Response;
 use crate::record::{FilePlace, Offer, Record};
-use crate::report::{Count, Report};
+use crate::report::Report;
 use crate::window::{Moment, Window};
 
 /// Requests to flush that wait for a sink at a time.
 pub(super) const WAITERS_MAX: usize = 1_024;
 /// Closed windows kept for sinks; past it, those never offered are merged.
 pub(super) const WINDOWS_OWED_MAX: usize = 1_000;
-/// Bytes that a count in a closed window takes, of [`Rules::owed_bytes_max`](super::Rules::owed_bytes_max).
-pub(super) const COUNT_BYTES: usize = size_of::<Count>();
+/// Bytes that a count in a closed window takes, about, of
+/// [`Rules::owed_bytes_max`](super::Rules::owed_bytes_max).
+pub(super) const COUNT_BYTES: usize = 32;
 /// How long a sink that failed, or a journal that did, is left alone.
 pub const RETRY_NS: u64 = 1_000_000_000;
 
@@ -46,7 +47,7 @@ pub enum Action {
     Reply(Peer, Reply),
     /// Tell the operator.
     Note(Note),
-    /// A window was closed.
+    /// A window was closed. Its counts may still have to be put together.
     Flushed(Arc<Report>),
 }
 
@@ -110,11 +111,6 @@ impl Core {
         Ok(())
     }
 
-    /// Who waits for a flush on this connection.
-    pub(super) fn waiter_of(&mut self, peer: Peer) -> Option<&mut Waiter> {
-        self.waiters.iter_mut().find(|waiter| waiter.peer.connection == peer.connection)
-    }
-
     /// Whether somebody waits for sinks to take a window that was closed.
     pub(super) fn somebody_waits_for_sinks(&self) -> bool {
         self.waiters.iter().any(|waiter| waiter.window.is_some())
@@ -148,6 +144,11 @@ impl Core {
         self.schedule.due_boot_ns()
     }
 
+    /// A closed window whose counts are still to be put together, on any thread but the loop's.
+    pub fn unsettled(&self) -> Option<Arc<Report>> {
+        self.state.unsettled().cloned()
+    }
+
     /// Asks for a flush at the next advance, due or not.
     pub fn flush_soon(&mut self) {
         self.flush_wanted = true;
@@ -168,7 +169,8 @@ impl Core {
             .min()
             .map(|at| at.max(self.hold_until_ns));
         let waiters = self.waiters.iter().map(|waiter| waiter.until_ns);
-        waiters.chain(held).min()
+        let deleting = self.is_deleting().then_some(0);
+        waiters.chain(held).chain(deleting).min()
     }
 
     /// Takes in what sinks say and closes the window if that is due or asked for. Returns the records to
@@ -265,11 +267,12 @@ impl Core {
     /// Past the bound, the two oldest neighbours become one that no sink has been handed either of, and
     /// that every sink has or has not both of.
     fn plan_merge(&mut self) {
-        let counts = self.state.closed().map(|report| report.counts.len());
+        let counts = self.state.closed().map(|report| report.counts_at_most());
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
             || counts.fold(0_usize, usize::saturating_add)
                 > self.rules.owed_bytes_max / COUNT_BYTES;
-        if !over {
+        // How many counts there are is not known before; the loop comes back once they are settled.
+        if !over || self.state.unsettled().is_some() {
             return;
         }
         let mut handed = Vec::new();

@@ -1,5 +1,6 @@
-//! Which counters a request is about, and deleting them.
+//! Which counters a request is about, and how deleting them begins.
 
+use super::deleting::{Deletion, NOTHING_DELETED};
 use super::refusal::{Reason, Refused};
 use super::snapshot::Snapshot;
 use super::{Core, Peer, Pending, Reply};
@@ -7,7 +8,6 @@ use crate::counter::name;
 use crate::counter::pattern::{Pattern, PatternError, Selection, TagFilter};
 use crate::counter::table::Slot;
 use crate::protocol::{SELECTION_STEPS_MAX, Wanted};
-use crate::record::Record;
 
 /// Reads the patterns and tag filters of a request.
 pub(super) fn selection(wanted: &Wanted<'_>) -> Result<Selection, String> {
@@ -37,51 +37,54 @@ pub(super) fn selection(wanted: &Wanted<'_>) -> Result<Selection, String> {
 }
 
 impl Core {
-    /// Deletes what is selected, and answers with the counters as they were.
+    /// Deletes what is selected, and answers with the counters as they were; `None` if that takes more turns
+    /// than this. A literal is found by its name; only wildcards look at every counter.
     pub(super) fn delete(
         &mut self,
         peer: Peer,
-        selection: &Selection,
+        selection: Selection,
         dry_run: bool,
-    ) -> Result<Pending, Refused> {
+    ) -> Result<Option<Pending>, Refused> {
         if selection.patterns.is_empty() {
             let what = "delete needs a pattern: '*' for all counters";
             return Err(Refused::new(Reason::BadRequest, what));
         }
         let info = self.begin_snapshot(peer)?;
-        let slots = self.selected(selection);
-        let columns = self.state.table.columns().clone();
-        let snapshot = Snapshot::these(info, columns, self.state.open.number, slots.clone());
-        let reply = Reply::Snapshot(Box::new(snapshot));
-        if dry_run {
-            return Ok(Pending::Said(reply));
+        let literal = selection.patterns.iter().all(Pattern::is_literal);
+        let window = self.state.open.number;
+        if literal || dry_run {
+            let columns = self.state.table.columns().clone();
+            let slots = literal.then(|| self.named(&selection));
+            let snapshot = match &slots {
+                Some(slots) => Snapshot::these(info, columns, window, slots.clone()),
+                None => Snapshot::exactly(info, columns, window, selection),
+            };
+            let reply = Reply::Snapshot(Box::new(snapshot));
+            if dry_run {
+                return Ok(Some(Pending::Said(reply)));
+            }
+            self.delete_slots(&slots.unwrap_or_default());
+            return Ok(Some(Pending::Change { reply, increments: 0, failed: NOTHING_DELETED }));
         }
-        for slot in slots {
-            let Some((definition, _)) = self.state.table.get(slot) else { continue };
-            let id = definition.id;
-            self.write(&Record::Deleted { id });
-            self.undo.extend(self.state.delete(slot));
+        let mut deletion = Deletion::new(peer, info, selection, self);
+        self.delete_piece(&mut deletion);
+        if deletion.is_done() {
+            let reply = deletion.reply();
+            return Ok(Some(Pending::Change { reply, increments: 0, failed: NOTHING_DELETED }));
         }
-        Ok(Pending::Change { reply, increments: 0, failed: "nothing was deleted" })
+        self.deletions.push_back(deletion);
+        Ok(None)
     }
 
-    /// A literal is found by its name; only wildcards look at every counter.
-    fn selected(&self, selection: &Selection) -> Vec<Slot> {
+    fn named(&self, selection: &Selection) -> Vec<Slot> {
         let table = &self.state.table;
         let tagged = |slot: &Slot| {
-            let name = table.get(*slot).map(|(definition, _)| &definition.name);
+            let name = table.columns().name(*slot);
             name.is_some_and(|name| selection.tags.iter().all(|filter| filter.matches(name)))
         };
-        let mut slots: Vec<Slot> = if selection.patterns.iter().all(Pattern::is_literal) {
-            let names = selection.patterns.iter().filter_map(|p| name::canonical(p.as_str()).ok());
-            names.filter_map(|name| table.find(&name)).collect()
-        } else {
-            let matching = table.columns().iter().filter(|(_, definition, _)| {
-                selection.patterns.iter().any(|p| p.matches_exactly(&definition.name))
-            });
-            matching.map(|(slot, ..)| slot).collect()
-        };
-        slots.retain(tagged);
+        let names = selection.patterns.iter().filter_map(|p| name::canonical(p.as_str()).ok());
+        let mut slots: Vec<Slot> =
+            names.filter_map(|name| table.find(&*name)).filter(tagged).collect();
         slots.sort_unstable();
         slots.dedup();
         slots

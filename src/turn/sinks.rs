@@ -328,7 +328,7 @@ impl Core {
         for (number, run) in self.runs.iter().enumerate() {
             let sink = self.state.sink(&run.place.place);
             let (windows, counts) = sink.map_or((0, 0), |sink| {
-                let sizes = self.owed(sink).map(|report| report.counts.len());
+                let sizes = self.owed(sink).map(|report| report.counts_at_most());
                 sizes.fold((0_u64, 0_u64), |(windows, counts), size| {
                     let size = u64::try_from(size).unwrap_or(u64::MAX);
                     (windows.saturating_add(1), counts.saturating_add(size))

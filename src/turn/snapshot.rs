@@ -10,7 +10,7 @@ use crate::protocol::{MessageError, ROWS_MAX, Response, Row, SnapshotInfo};
 /// Counters in one piece at most.
 const PIECE_SLOTS: u32 = 4096;
 /// Steps of matching in one piece, about: with the one above, what a snapshot costs a turn.
-const PIECE_STEPS: usize = 1 << 19;
+pub(super) const PIECE_STEPS: usize = 1 << 19;
 
 /// A frozen moment of the counters that is being sent.
 #[derive(Debug)]
@@ -26,13 +26,15 @@ pub struct Snapshot {
 
 #[derive(Debug)]
 enum Which {
-    /// With its steps for each character of a name.
-    Selected(Selection, usize),
+    /// With what it goes by, and its steps for each character of a name.
+    Selected(Selection, fn(&Selection, &str) -> bool, usize),
     These(std::vec::IntoIter<Slot>),
+    /// Rows that are frames already, and what comes after them.
+    Written(std::vec::IntoIter<Vec<u8>>, Response<'static>),
 }
 
 /// What one counter adds to a snapshot.
-type Found<'a> = (&'a Definition, &'a Values);
+pub(super) type Found<'a> = (Definition<'a>, Values);
 
 impl Snapshot {
     pub(super) fn all(
@@ -42,8 +44,27 @@ impl Snapshot {
         selection: Selection,
     ) -> Snapshot {
         let steps = selection.steps();
-        let which = Which::Selected(selection, steps);
-        Snapshot { info, columns, window, which, next: 0, sent: 0, begun: false }
+        Snapshot::of(info, columns, window, Which::Selected(selection, Selection::matches, steps))
+    }
+
+    pub(super) fn exactly(
+        info: SnapshotInfo,
+        columns: Columns,
+        window: u64,
+        selection: Selection,
+    ) -> Snapshot {
+        let steps = selection.steps();
+        let which = Which::Selected(selection, Selection::matches_exactly, steps);
+        Snapshot::of(info, columns, window, which)
+    }
+
+    pub(super) fn written(
+        info: SnapshotInfo,
+        frames: Vec<Vec<u8>>,
+        last: Response<'static>,
+    ) -> Snapshot {
+        let which = Which::Written(frames.into_iter(), last);
+        Snapshot::of(info, Columns::default(), 0, which)
     }
 
     pub(super) fn these(
@@ -52,7 +73,10 @@ impl Snapshot {
         window: u64,
         slots: Vec<Slot>,
     ) -> Snapshot {
-        let which = Which::These(slots.into_iter());
+        Snapshot::of(info, columns, window, Which::These(slots.into_iter()))
+    }
+
+    fn of(info: SnapshotInfo, columns: Columns, window: u64, which: Which) -> Snapshot {
         Snapshot { info, columns, window, which, next: 0, sent: 0, begun: false }
     }
 
@@ -68,13 +92,21 @@ impl Snapshot {
         let mut found: Vec<Found<'_>> = Vec::new();
         let columns = &self.columns;
         let done = match &mut self.which {
-            Which::Selected(selection, steps) => {
+            Which::Written(frames, last) => {
+                frames.next().into_iter().for_each(|some| out.extend_from_slice(&some));
+                let done = frames.as_slice().is_empty();
+                if done {
+                    last.write(out)?;
+                }
+                return Ok(done);
+            }
+            Which::Selected(selection, matches, steps) => {
                 let end = self.next.saturating_add(PIECE_SLOTS).min(columns.slots());
                 let mut left = PIECE_STEPS;
                 while self.next < end && left > 0 {
                     if let Some((definition, values)) = columns.get(self.next) {
                         left = left.saturating_sub(definition.name.len().saturating_mul(*steps));
-                        if selection.matches(&definition.name) {
+                        if matches(selection, definition.name) {
                             found.push((definition, values));
                         }
                     }
@@ -88,16 +120,7 @@ impl Snapshot {
                 slots.as_slice().is_empty()
             }
         };
-        for some in found.chunks(ROWS_MAX) {
-            let rows = some.iter().map(|(definition, values)| Row {
-                name: Cow::Borrowed(&*definition.name),
-                total: values.total,
-                since_flush: values.count(self.window),
-                created_ms: definition.created_ms,
-                last_seen_ms: values.last_seen_ms,
-            });
-            Response::Rows(rows.collect()).write(out)?;
-        }
+        write_rows(&found, self.window, out)?;
         let sent = u64::try_from(found.len()).unwrap_or(u64::MAX);
         self.sent = self.sent.saturating_add(sent);
         if done {
@@ -105,4 +128,23 @@ impl Snapshot {
         }
         Ok(done)
     }
+}
+
+/// Appends counters as frames; what they gained is of this window.
+pub(super) fn write_rows(
+    found: &[Found<'_>],
+    window: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), MessageError> {
+    for some in found.chunks(ROWS_MAX) {
+        let rows = some.iter().map(|(definition, values)| Row {
+            name: Cow::Borrowed(definition.name),
+            total: values.total,
+            since_flush: values.count(window),
+            created_ms: definition.created_ms,
+            last_seen_ms: values.last_seen_ms,
+        });
+        Response::Rows(rows.collect()).write(out)?;
+    }
+    Ok(())
 }

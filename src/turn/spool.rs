@@ -1,18 +1,17 @@
 //! Requests out of the spool. Their ids are kept apart from those of the socket: no age, no limit of time, but
-//! remembered from the append that counts them until their files are gone for good. Which files there are,
+//! held from the append that counts them until their files are gone for good. Which files there are,
 //! and what becomes of them, is for the loop and its worker.
 
 use std::collections::BTreeSet;
 
-use super::increment::Addition;
 use super::refusal::{Reason, Refused};
 use super::{Core, Peer};
-use crate::protocol::Request;
+use crate::protocol::Addition;
 use crate::record::Record;
 use crate::window::Moment;
 
-/// Sessions remembered at most. There are more than a scan has files, for files that cannot be removed.
-pub const TAKEN_MAX: usize = 4_096;
+/// Sessions held at most. There are more than a scan has files, for files that cannot be removed.
+pub const HELD_MAX: usize = 4_096;
 
 /// A request out of a file.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +24,9 @@ pub struct Spooled<'a> {
     pub payload: &'a [u8],
 }
 
-/// What is to become of a file.
+/// What became of a request, and so what is to become of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
+pub enum Outcome {
     /// It is counted, now or before: once the journal is synced its file can go.
     Counted,
     /// It can never be counted, for this reason.
@@ -36,10 +35,10 @@ pub enum Taken {
     Later,
 }
 
-/// What a turn took out of the spool, until its append is done.
+/// What a turn counted of the spool, until its append is done.
 #[derive(Debug, Default)]
-pub(super) struct Taking {
-    outcomes: Vec<Taken>,
+pub(super) struct Counting {
+    outcomes: Vec<Outcome>,
     increments: u64,
     released: Vec<u128>,
 }
@@ -47,47 +46,47 @@ pub(super) struct Taking {
 impl Core {
     /// Counts what was spooled and is not known yet. `all` says that these are all the requests whose files
     /// are there, also after a power cut: every other session is released. Returns the records to append;
-    /// [`Core::taken`] is called with how that went, also if there are none.
-    pub fn take<'a>(
+    /// [`Core::spooled_counted`] is called with how that went, also if there are none.
+    pub fn count_spooled<'a>(
         &mut self,
         now: Moment,
         files: impl Iterator<Item = Spooled<'a>>,
         all: bool,
     ) -> &[u8] {
         self.now = now;
-        self.records.clear();
-        self.undo.clear();
+        self.begin_changes();
         self.close_empty();
-        let (mut taking, mut there) = (Taking::default(), BTreeSet::new());
+        let (mut counting, mut there) = (Counting::default(), BTreeSet::new());
         for spooled in files {
             there.insert(spooled.session);
-            let outcome = match self.take_one(spooled) {
+            let outcome = match self.count_one(spooled) {
                 Ok(Some(increments)) => {
-                    taking.increments = taking.increments.saturating_add(increments);
-                    Taken::Counted
+                    counting.increments = counting.increments.saturating_add(increments);
+                    Outcome::Counted
                 }
-                Ok(None) => Taken::Later,
+                Ok(None) => Outcome::Later,
                 Err(refused) => {
                     self.refusals.count(refused.reason);
-                    Taken::Refused(refused.message)
+                    Outcome::Refused(refused.message)
                 }
             };
-            taking.outcomes.push(outcome);
+            counting.outcomes.push(outcome);
         }
+        self.write_totals();
         if all {
-            taking.released = self.state.taken.difference(&there).copied().collect();
-            for &session in &taking.released {
+            counting.released = self.state.held.difference(&there).copied().collect();
+            for &session in &counting.released {
                 self.write(&Record::Released { session });
             }
         }
-        self.taking = taking;
+        self.counting = counting;
         &self.records
     }
 
-    /// Concludes a take whose records were appended, or were not for this reason. Says of each file, in
-    /// their order, what is to become of it.
-    pub fn taken(&mut self, result: Result<(), &str>) -> Vec<Taken> {
-        let Taking { mut outcomes, increments, released } = std::mem::take(&mut self.taking);
+    /// Concludes that with how appending the records went. Says of each file, in their order, what is to become
+    /// of it.
+    pub fn spooled_counted(&mut self, result: Result<(), &str>) -> Vec<Outcome> {
+        let Counting { mut outcomes, increments, released } = std::mem::take(&mut self.counting);
         match result {
             Ok(()) => {
                 self.undo.clear();
@@ -99,8 +98,8 @@ impl Core {
                     self.state.undo(undo);
                 }
                 // What can never be counted stays so.
-                let counted = outcomes.iter_mut().filter(|outcome| **outcome == Taken::Counted);
-                counted.for_each(|outcome| *outcome = Taken::Later);
+                let counted = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Counted);
+                counted.for_each(|outcome| *outcome = Outcome::Later);
             }
         }
         if !self.records.is_empty() {
@@ -110,23 +109,24 @@ impl Core {
     }
 
     /// Returns how many increments were applied; `None` if it has to wait.
-    fn take_one(&mut self, spooled: Spooled<'_>) -> Result<Option<u64>, Refused> {
+    fn count_one(&mut self, spooled: Spooled<'_>) -> Result<Option<u64>, Refused> {
         let Spooled { session, uid, payload } = spooled;
-        if self.state.taken.contains(&session) {
+        if self.state.held.contains(&session) {
             return Ok(Some(0));
         }
-        if self.state.taken.len() >= TAKEN_MAX {
+        if self.state.held.len() >= HELD_MAX {
             return Ok(None);
         }
-        let bad = |what: String| Refused::new(Reason::BadRequest, what);
-        let request = Request::from_payload(payload).map_err(|error| bad(error.to_string()))?;
-        let Request::Incr { atomic: true, entries, .. } = request else {
-            return Err(bad("it is no increment that is done as a whole or not at all".into()));
+        let addition = Addition::from_payload(payload).filter(|addition| addition.atomic);
+        let Some(mut addition) = addition else {
+            let what = "it is no increment that is done as a whole or not at all";
+            return Err(Refused::new(Reason::BadRequest, what));
         };
-        let addition = Addition { atomic: true, totals: false, entries };
+        // Nobody is there to be told.
+        addition.totals = false;
         let (_, increments) = self.apply(Peer { connection: 0, uid }, &addition)?;
-        self.write(&Record::Taken { session });
-        let undo = self.state.take(session);
+        self.write(&Record::Held { session });
+        let undo = self.state.hold(session);
         self.undo.push(undo);
         Ok(Some(increments))
     }

@@ -1,6 +1,6 @@
 //! `dump`, `get`, `delete`, `flush`, `status`, `completions`.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::harness::Home;
 
@@ -226,4 +226,28 @@ fn completing_names_is_silent_where_nobody_answers() {
     // One that answers never is given up.
     let _listener = std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
     names();
+}
+
+#[test]
+fn a_closed_output_is_an_error_and_takes_no_message() {
+    let home = Home::new();
+    let _daemon = home.serve(&[]);
+    home.ok(&["incr", "a"]);
+    let with = |redirection: &str, words: &[&str]| {
+        let countd = home.client(words);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$@\" {redirection}"), "sh"]);
+        command.arg(countd.get_program()).args(countd.get_args());
+        let variables = countd.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.env_clear().envs(variables).output().unwrap()
+    };
+    let done = with(">&-", &["get", "a"]);
+    let message = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{message}");
+    assert!(message.contains("standard output: Bad file descriptor"), "{message}");
+    assert_eq!(with("<&-", &["incr", "--stdin"]).status.code(), Some(1));
+    // No message ends up in the socket, which would have the number of what is closed.
+    assert_eq!(with("2>&- >&- <&-", &["incr", "a=4"]).status.code(), Some(0));
+    assert_eq!(with("2>&-", &["incr", "a b"]).status.code(), Some(2));
+    assert_eq!(home.ok(&["get", "a"]), "5\n");
 }

@@ -195,3 +195,49 @@ fn with_everysec_the_journal_is_synced_before_a_report() {
 fn with_no_files_still_become_whole_before_they_get_their_names() {
     traced("no", Rules { before_answers: false, before_reports: false });
 }
+
+/// The system calls of one increment, from where the program itself begins.
+const ONE_SHOT: &[&str] = &[
+    // A broken pipe is an error; standard descriptors are open.
+    "rt_sigaction",
+    "ppoll",
+    // Who we are, to look for the socket; until when it may take; when it was born, with which id.
+    "geteuid",
+    "clock_gettime",
+    "clock_gettime",
+    "getrandom",
+    "socket",
+    // Each wait is for what is left of the time.
+    "clock_gettime",
+    "setsockopt",
+    "connect",
+    "sendto",
+    "clock_gettime",
+    "setsockopt",
+    "recvfrom",
+    "close",
+    "exit_group",
+];
+
+#[test]
+fn an_increment_makes_these_system_calls_and_no_others() {
+    let Some(strace) = strace() else { return };
+    let home = Home::new();
+    let _daemon = home.serve(&[]);
+    let trace = home.path("trace");
+    for words in [&["incr", "a"][..], &["incr", "jobs.done=3", "mails", "-t", "host=b"]] {
+        let incr = home.client(words);
+        let mut command = Command::new(&strace);
+        command.args(["-qq", "-o"]).arg(&trace).args(["-e", "signal=none"]);
+        command.arg(incr.get_program()).args(incr.get_args());
+        let variables = incr.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        assert!(command.env_clear().envs(variables).status().unwrap().success());
+        let text = std::fs::read_to_string(&trace).unwrap();
+        // A debug build looks at a descriptor before it closes it.
+        let called = text.lines().filter(|line| !line.starts_with("fcntl("));
+        let called = called.filter_map(|line| Some(line.split_once('(')?.0));
+        // Before it the C library makes its own, each another.
+        let called: Vec<&str> = called.skip_while(|name| *name != "rt_sigaction").collect();
+        assert_eq!(called, ONE_SHOT, "{words:?}\n{text}");
+    }
+}

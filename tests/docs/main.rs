@@ -10,6 +10,7 @@
     reason = "the functions that tests share are tests too, which clippy cannot see"
 )]
 
+mod benchmarks;
 mod completion;
 mod contents;
 mod examples;

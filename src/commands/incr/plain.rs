@@ -1,4 +1,4 @@
-//! Command lines of `countd incr` that need no parser: names, tags and switches, as nearly all of those in scripts
+//! Command lines of `countd incr` that need no parser: names, tags, amounts and switches, as nearly all of those in scripts
 //! are. Building the parser's model of all commands takes longer than everything else a one-shot does, so these
 //! are read without. What is not surely read here as it would be there is left to the parser: a test holds
 //! the two against each other.
@@ -7,23 +7,38 @@ use std::ffi::{OsStr, OsString};
 
 use super::IncrArgs;
 
-/// Reads the words of a command line behind the program's name; `None` if the parser has to.
-pub(crate) fn read(mut words: impl Iterator<Item = OsString>) -> Option<IncrArgs> {
-    if words.next()? != "incr" {
+/// Reads a command line, the program's name first in it: the socket's path and the arguments of `incr`. `None` if
+/// the parser has to.
+pub(crate) fn read(words: &[OsString]) -> Option<(Option<OsString>, IncrArgs)> {
+    let mut words = words.iter().skip(1);
+    let (mut socket, mut args) = (None, IncrArgs::default());
+    let mut first = words.next()?;
+    if first == "--socket" {
+        socket = Some(words.next().filter(|value| is_value(value))?.clone());
+        first = words.next()?;
+    }
+    if first != "incr" {
         return None;
     }
-    let mut args = IncrArgs::default();
     while let Some(word) = words.next() {
         let switch = match word.to_str() {
             Some("-t" | "--tag") => {
-                args.tags.push(words.next().filter(|value| is_value(value))?);
+                args.tags.push(words.next().filter(|value| is_value(value))?.clone());
+                continue;
+            }
+            Some("--socket") if socket.is_none() => {
+                socket = Some(words.next().filter(|value| is_value(value))?.clone());
+                continue;
+            }
+            Some("--by") if args.by.is_none() => {
+                args.by = Some(words.next().filter(|value| is_value(value))?.clone());
                 continue;
             }
             Some("--print") => &mut args.print,
-            Some("--best-effort") => &mut args.best_effort,
-            Some("--spool") => &mut args.spool,
-            _ if is_value(&word) => {
-                args.names.push(word);
+            Some("--best-effort") => &mut args.delivery.best_effort,
+            Some("--spool") => &mut args.delivery.spool,
+            _ if is_value(word) => {
+                args.names.push(word.clone());
                 continue;
             }
             _ => return None,
@@ -32,7 +47,7 @@ pub(crate) fn read(mut words: impl Iterator<Item = OsString>) -> Option<IncrArgs
             return None;
         }
     }
-    Some(args)
+    Some((socket, args))
 }
 
 /// Whether it can be nothing but a value.
@@ -50,12 +65,16 @@ mod tests {
     use crate::commands::Command;
 
     fn plain(words: &[&str]) -> Option<String> {
-        read(words.iter().map(OsString::from)).map(|args| format!("{args:?}"))
+        let words = [&["countd"], words].concat();
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        read(&words).map(|read| format!("{read:?}"))
     }
 
     fn parsed(words: &[&str]) -> Option<String> {
         match Cli::try_parse_from([&["countd"], words].concat()) {
-            Ok(Cli { socket: None, command: Command::Incr(args) }) => Some(format!("{args:?}")),
+            Ok(Cli { socket, command: Command::Incr(args) }) => {
+                Some(format!("{:?}", (socket, args)))
+            }
             _ => None,
         }
     }
@@ -67,6 +86,9 @@ mod tests {
             &["incr", "a,host=b=3", "c=4"],
             &["incr", "a", "-t", "host=b", "--tag", "rc=1", "--best-effort", "--spool"],
             &["incr", "--print", "build"],
+            &["incr", "a", "--by", "3"],
+            &["incr", "--socket", "s", "a"],
+            &["--socket", "s", "incr", "a"],
             &["incr"],
         ] {
             assert!(plain(words).is_some(), "{words:?}");
@@ -78,8 +100,10 @@ mod tests {
     fn everything_else_is_left_to_the_parser() {
         for words in [
             &["dump"][..],
-            &["--socket", "s", "incr", "a"],
-            &["incr", "a", "--by", "3"],
+            &["--socket", "s", "incr", "a", "--socket", "s"],
+            &["--socket=s", "incr", "a"],
+            &["incr", "a", "--by", "-3"],
+            &["incr", "a", "--by", "3", "--by", "3"],
             &["incr", "-"],
             &["incr", "-1"],
             &["incr", "a", "--", "b"],
@@ -109,9 +133,13 @@ mod tests {
                 ],
                 0..6,
             ),
+            before: bool,
         ) {
             let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
             words.insert(0, "incr");
+            if before {
+                words.splice(0..0, ["--socket", "s"]);
+            }
             if let Some(args) = plain(&words) {
                 prop_assert_eq!(Some(args), parsed(&words));
             }

@@ -92,9 +92,12 @@ pub(super) fn verify(text: &str, order: Order) -> Result<(), Fault<'_>> {
     if text.len() > NAME_BYTES_MAX {
         return whole(0, NameFault::TooLong { bytes: text.len() });
     }
-    let Some((base, tags)) = text.split_once(',') else {
+    // Plainer than the search for a character, which a short name is over before it begins.
+    let comma = text.bytes().position(|byte| byte == b',');
+    let Some((base, tags)) = comma.and_then(|at| text.split_at_checked(at)) else {
         return verify_base(text);
     };
+    let tags = tags.strip_prefix(',').unwrap_or(tags);
     if base.is_empty() {
         return whole(0, NameFault::Empty);
     }

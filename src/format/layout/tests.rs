@@ -17,8 +17,9 @@ fn report(number: u64, end_ms: u64) -> Arc<Report> {
         end: at(end_ms),
         end_boot: 1,
     };
-    let count = |name: &str, count| Count { name: name.into(), count, total: number };
-    Arc::new(Report { window, counts: vec![count("a.x", number), count("b.x,k=v", 0)] })
+    let counts = [("a.x", number), ("b.x,k=v", 0)];
+    let counts = counts.map(|(name, count)| Count { name, count, total: number });
+    Arc::new(Report::new(window, counts.into_iter().collect()))
 }
 
 fn layout(text: &str) -> Layout {

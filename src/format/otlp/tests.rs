@@ -10,16 +10,18 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, number_dat
 
 use super::*;
 use crate::format::ReportFormat;
-use crate::report::Count;
+use crate::report::{Count, Counts};
 use crate::window::Moment;
 
 fn report(counts: &[(&str, u64, u64)]) -> Arc<Report> {
     let moment = |wall_ms| Moment { wall_ms, boot_ns: 0 };
     let (start, end) = (moment(1_000), moment(6_000));
     let window = Window { first: 1, number: 1, start, start_boot: 1, end, end_boot: 1 };
-    let counts =
-        counts.iter().map(|&(name, count, total)| Count { name: name.into(), count, total });
-    Arc::new(Report { window, counts: counts.collect() })
+    let mut all = Counts::default();
+    for &(name, count, total) in counts {
+        all.push(Count { name, count, total });
+    }
+    Arc::new(Report::new(window, all))
 }
 
 fn layout(number: Number) -> Layout {

@@ -134,7 +134,7 @@ fn counted_in_the_end(disk: &FakeDisk, fsync: Fsync) -> u64 {
     }
     let fresh = Fresh { state_id: 7, boot: BOOT, now: Moment::default() };
     let state = Journal::open(Arc::new(disk.folder("state")), fresh).unwrap().state;
-    assert!(state.taken.is_empty(), "{:?}", state.taken);
+    assert!(state.held.is_empty(), "{:?}", state.held);
     let found = state.table.find("a").and_then(|slot| state.table.get(slot));
     found.map_or(0, |(_, values)| values.total)
 }

@@ -10,8 +10,9 @@ fn report(number: u64) -> Arc<Report> {
     let moment = Moment::default();
     let window =
         Window { first: number, number, start: moment, start_boot: 1, end: moment, end_boot: 1 };
-    let count = Count { name: format!("n{number}").into(), count: number, total: number };
-    Arc::new(Report { window, counts: vec![count] })
+    let name = format!("n{number}");
+    let count = Count { name: &name, count: number, total: number };
+    Arc::new(Report::new(window, std::iter::once(count).collect()))
 }
 
 fn plain() -> Layout {

@@ -22,7 +22,7 @@ pub enum PutError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is not there: every name that was tried is taken.
+    /// It is not there: every name that was tried is in use.
     Full,
     /// It is there; whether a power cut would leave it is not known.
     Unsafe(io::Error),

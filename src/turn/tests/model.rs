@@ -176,8 +176,8 @@ impl Model {
                     assert!(portion.second <= self.latest_ms / 1_000);
                     self.seconds.insert(portion.second);
                 }
-                for count in done.iter().flat_map(|report| &report.counts) {
-                    add(&mut self.taken[sink], &count.name, count.count);
+                for count in done.iter().flat_map(|report| report.counts().iter()) {
+                    add(&mut self.taken[sink], count.name, count.count);
                 }
             }
         }
@@ -336,8 +336,9 @@ impl Model {
             let acknowledged = self.world.core.state.sink(name).unwrap().acknowledged;
             let owed = self.world.core.state.closed();
             let owed = owed.filter(|report| report.window.number > acknowledged);
-            for count in owed.flat_map(|report| &report.counts).chain(&open.counts) {
-                add(&mut sum, &count.name, count.count);
+            for count in owed.flat_map(|report| report.counts().iter()).chain(open.counts().iter())
+            {
+                add(&mut sum, count.name, count.count);
             }
             sum.retain(|_, count| *count > 0);
             let mut gained = self.gained.clone();

@@ -46,7 +46,7 @@ impl Facts {
             | Record::Retired { .. }
             | Record::SinkAdded { .. }
             | Record::SinkReached { .. }
-            | Record::Taken { .. }
+            | Record::Held { .. }
             | Record::Offered { .. } => self.records.push(format!("{record:?}")),
             Record::End { .. } => {}
             Record::Defined { .. }

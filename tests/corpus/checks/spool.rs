@@ -12,7 +12,7 @@ use countd::protocol::spooled::{
 use countd::record::image::Image;
 use countd::record::replay::Replay;
 use countd::record::state::State;
-use countd::turn::{Core, OWED_BYTES_MAX, Rules, Spooled, Taken};
+use countd::turn::{Core, OWED_BYTES_MAX, Outcome, Rules, Spooled};
 use countd::window::Moment;
 
 use super::facts::Facts;
@@ -87,8 +87,8 @@ fn counts_once(session: u128, payload: &[u8]) {
     };
     let mut core = started(State::new(7, 1, NOW), &mut append);
     let file = Spooled { session, uid: 7, payload };
-    append(core.take(NOW, std::iter::once(file), true));
-    let first = core.taken(Ok(()));
+    append(core.count_spooled(NOW, std::iter::once(file), true));
+    let first = core.spooled_counted(Ok(()));
     let counted = Facts::of(&core.image());
 
     let mut checkpoint = Replay::new(7);
@@ -98,17 +98,17 @@ fn counts_once(session: u128, payload: &[u8]) {
     });
     read.expect("an image can be written");
     core = started(checkpoint.finish(), &mut append);
-    append(core.take(NOW, [file, file].into_iter(), true));
-    let second = core.taken(Ok(()));
+    append(core.count_spooled(NOW, [file, file].into_iter(), true));
+    let second = core.spooled_counted(Ok(()));
     match first.as_slice() {
-        [Taken::Counted] => assert_eq!(second, [Taken::Counted, Taken::Counted]),
-        [Taken::Refused(why)] => assert!(!why.is_empty() && core.counters() == 0),
+        [Outcome::Counted] => assert_eq!(second, [Outcome::Counted, Outcome::Counted]),
+        [Outcome::Refused(why)] => assert!(!why.is_empty() && core.counters() == 0),
         other => unreachable!("{other:?}"),
     }
     assert_eq!(Facts::of(&core.image()), counted);
 
-    append(core.take(NOW, std::iter::empty(), true));
-    assert_eq!(core.taken(Ok(())), []);
+    append(core.count_spooled(NOW, std::iter::empty(), true));
+    assert_eq!(core.spooled_counted(Ok(())), []);
     Facts::of(&Image::of(&replay.finish())).must_be(&Facts::of(&core.image()));
 }
 

@@ -1,31 +1,22 @@
-//! Clients as they should be: one-shot ones and streams, which keep the ids of what they ask, repeat it until
-//! it is answered, and hold what they are told against the ledger. Some are slow, and some hang up. What a
-//! stream has in flight, and what it makes of an answer, is what the real one has and makes.
+//! Clients as they should be: one-shot ones and streams, which keep the ids of what they ask and repeat it until
+//! it is answered. Some are slow, and some hang up. What a stream has in flight, and what it makes of an answer,
+//! is what the real one has and makes. What answers must be is in `answers`.
+
+mod answers;
+mod asks;
 
 use std::collections::VecDeque;
 
-use super::ledger::{DELETED, Entries, PAIR, Totals};
+use self::asks::{Ask, entries, name};
+use super::ledger::{Entries, Totals};
 use super::world::{Mode, World};
-use crate::client::in_flight::{Heard, InFlight};
-use crate::frame;
-use crate::ids::{Answer, REMEMBERED_NS, RequestId};
-use crate::protocol::{Entry, ErrorCode, Hello, Request, Response, VERSION, Wanted};
+use crate::client::in_flight::InFlight;
+use crate::ids::{Answer, RequestId};
+use crate::protocol::{Hello, VERSION};
 use crate::server::tests::OWNER;
 
 /// A uid that is not the daemon's.
 const STRANGER: u32 = 2_000;
-/// Requests that may be repeated later.
-const DONE_MAX: usize = 60;
-
-#[derive(Debug, Clone)]
-enum Ask {
-    Incr { id: RequestId, atomic: bool, totals: bool, entries: Entries },
-    Get(String),
-    Dump,
-    Delete,
-    Flush,
-    Status,
-}
 
 /// A request that is not answered yet.
 #[derive(Debug, Clone)]
@@ -317,201 +308,4 @@ impl Client {
             self.sending = true;
         }
     }
-
-    /// Hears what came: whether the connection goes on, or `None` if nothing is wanted any more.
-    fn listen(&mut self, world: &mut World) -> Option<bool> {
-        while let Some(range) = frame::first(&self.got).unwrap() {
-            let payload: Vec<u8> = self.got.drain(..range.end).skip(range.start).collect();
-            let response = Response::from_payload(&payload).unwrap();
-            if let Response::Rows(rows) = response {
-                self.rows.extend(rows.iter().map(|row| (row.name.to_string(), row.total)));
-                continue;
-            }
-            if let Response::Snapshot(_) = response {
-                continue;
-            }
-            world.note(|| format!("client {} gets {response:?}", self.session));
-            if self.stream.is_some() {
-                match self.stream_hears(world, response) {
-                    Some(true) => continue,
-                    end => return end,
-                }
-            }
-            let Some(pending) = self.pending.pop_front() else {
-                let text = format!("{response:?}");
-                let busy = self.uid == STRANGER && text.contains("its limit");
-                assert!(busy || text.contains("no complete request"), "unasked: {text}");
-                return Some(false);
-            };
-            self.on_the_way -= self.on_the_way.min(1);
-            match self.answered(world, pending, &response) {
-                Some(true) => {}
-                end => return end,
-            }
-        }
-        Some(true)
-    }
-
-    /// Lets a stream make of an answer what the real one does.
-    fn stream_hears(&mut self, world: &mut World, response: Response<'_>) -> Option<bool> {
-        let text = format!("{response:?}");
-        // The answer may have been under way for long.
-        let too_old = if let Response::TooOld { now_ns } = response { Some(now_ns) } else { None };
-        let stream = self.stream.as_mut()?;
-        let oldest_ns = stream.contents().next().map_or(0, |batch| batch.made_ns);
-        let age_ns = world.now.boot_ns - oldest_ns;
-        match stream.hear(response, world.now.boot_ns) {
-            Heard::Counted(batch, answer) => {
-                let Batch { entries, before, .. } = batch;
-                world.ledger.counted(&entries, &answer, &before, world.now.boot_ns);
-                Some(true)
-            }
-            // Its session was forgotten, or what came before it was not done.
-            Heard::SendAgain => {
-                self.renewed_ns = too_old.unwrap_or(self.renewed_ns);
-                Some(false)
-            }
-            Heard::SendLater(why) => {
-                let waited_ns = world.now.boot_ns - self.connected_ns;
-                let late = text.contains("no complete request") && waited_ns >= 10_000_000_000;
-                let busy = self.uid == STRANGER && text.contains("its limit");
-                let renewed_ago_ns = world.now.boot_ns - self.renewed_ns;
-                match too_old {
-                    Some(now_ns) => {
-                        assert!(renewed_ago_ns >= REMEMBERED_NS, "{why}");
-                        self.renewed_ns = now_ns;
-                    }
-                    None => assert!(late || busy || world.trouble, "{why}"),
-                }
-                Some(false)
-            }
-            Heard::Forgotten => {
-                assert!(age_ns >= REMEMBERED_NS, "forgotten at {} ms", age_ns / 1_000_000);
-                self.left = 0;
-                None
-            }
-            Heard::Refused(why) => panic!("a stream was refused: {why}"),
-            Heard::Unasked => panic!("a stream did not ask: {text}"),
-        }
-    }
-
-    fn answered(&mut self, world: &mut World, asked: Pending, got: &Response<'_>) -> Option<bool> {
-        match (&asked.ask, got) {
-            (_, Response::Error { code, message }) => {
-                return self.refused(world, asked, ErrorCode::from(*code), message);
-            }
-            (Ask::Incr { entries, .. }, Response::Counted(answer)) => match &asked.known {
-                Some(known) => assert_eq!(answer.as_ref(), known, "{asked:?} asked again"),
-                None => {
-                    let now_ns = world.now.boot_ns;
-                    world.ledger.counted(entries, answer, &asked.before, now_ns);
-                    let answer = answer.as_ref().clone();
-                    world.done.push(Done { uid: self.uid, ask: asked.ask, answer });
-                    if world.done.len() > DONE_MAX {
-                        world.done.remove(0);
-                    }
-                }
-            },
-            (Ask::Incr { id, entries, .. }, Response::TooOld { .. }) => {
-                let age_ns = world.now.boot_ns - id.born_ns;
-                let age_ms = age_ns / 1_000_000;
-                assert!(age_ns >= REMEMBERED_NS, "too old at {age_ms} ms: {asked:?}");
-                if asked.known.is_none() && asked.times_sent == 1 {
-                    world.ledger.taken_back(entries);
-                }
-                return None;
-            }
-            (Ask::Get(name), Response::Counter(row)) => {
-                assert_eq!(row.name, *name);
-                let least = asked.before.get(name).unwrap_or(&0);
-                assert!(name.starts_with(DELETED) || row.total >= *least, "{row:?}, {least}");
-            }
-            (Ask::Dump, Response::End { rows }) => {
-                assert_eq!(*rows, self.rows.len() as u64);
-                world.ledger.check(&self.rows, &asked.before, "in a dump");
-                self.rows.clear();
-            }
-            (Ask::Delete, Response::End { .. }) => {
-                world.ledger.deleted(&self.rows);
-                self.rows.clear();
-            }
-            (Ask::Flush, Response::Flushed { .. }) | (Ask::Status, Response::Status(_)) => {}
-            (ask, got) => panic!("{ask:?} was answered {got:?}"),
-        }
-        Some(true)
-    }
-
-    /// Every refusal has its reason in the world.
-    fn refused(
-        &mut self,
-        world: &mut World,
-        asked: Pending,
-        code: ErrorCode,
-        message: &str,
-    ) -> Option<bool> {
-        let waited_ns = world.now.boot_ns - self.connected_ns;
-        let expected = match (code, &asked.ask) {
-            (ErrorCode::Forbidden, Ask::Delete | Ask::Flush) => self.uid == STRANGER,
-            (ErrorCode::NotFound, Ask::Get(name)) => {
-                name.starts_with(DELETED) || asked.before.get(name).is_none_or(|total| *total == 0)
-            }
-            (ErrorCode::Failed, Ask::Flush) => true,
-            (ErrorCode::Failed, _) => world.trouble,
-            (ErrorCode::Busy, Ask::Dump | Ask::Delete | Ask::Flush) => true,
-            (ErrorCode::Busy, _) => {
-                let late = message.contains("no complete request") && waited_ns >= 10_000_000_000;
-                late || self.uid == STRANGER
-            }
-            _ => false,
-        };
-        assert!(expected, "{asked:?} was refused, {code:?}: {message}");
-        let Ask::Incr { .. } = &asked.ask else { return None };
-        // It asks again.
-        self.pending.push_front(asked);
-        Some(false)
-    }
-}
-
-impl Ask {
-    fn request(&self) -> Request<'_> {
-        match self {
-            Ask::Incr { id, atomic, totals, entries } => {
-                let entries = entries.iter().map(|(name, amount)| Entry { name, amount: *amount });
-                let entries = entries.collect();
-                Request::Incr { id: *id, atomic: *atomic, totals: *totals, entries }
-            }
-            Ask::Get(name) => Request::Get { name },
-            Ask::Dump => Request::Dump { wanted: Wanted::default() },
-            Ask::Delete => {
-                let wanted = Wanted { patterns: vec!["gone.*"], tags: Vec::new() };
-                Request::Delete { wanted, dry_run: false }
-            }
-            Ask::Flush => Request::Flush { timeout_ms: 20_000 },
-            Ask::Status => Request::Status,
-        }
-    }
-}
-
-fn name(world: &mut World) -> String {
-    match world.dice.below(4) {
-        0 => format!("n{}", world.dice.any_size(40)),
-        1 => format!("{DELETED}{}", world.dice.below(3)),
-        _ => format!("c{}", world.dice.below(4)),
-    }
-}
-
-/// What some request adds. One with a bad name is refused whole unless it is a stream's.
-fn entries(world: &mut World, bad_names: bool) -> Entries {
-    if world.dice.happens(250) {
-        let amount = 1 + world.dice.any_size(9);
-        return PAIR.map(|name| (name.to_owned(), amount)).into();
-    }
-    let count = 1 + world.dice.any_size(4);
-    let mut entries = Entries::new();
-    for _ in 0..count {
-        let bad = bad_names && world.dice.happens(50);
-        let name = if bad { ".bad".to_owned() } else { name(world) };
-        entries.push((name, world.dice.any_size(100)));
-    }
-    entries
 }

@@ -3,10 +3,8 @@
 
 use std::path::Path;
 
-use super::clients::Client;
 use super::ledger::{Output, Totals};
 use super::seams::SimStdout;
-use super::spooling::Spooling;
 use super::world::{Doom, Mode, Shared, World};
 use crate::format::ReportFormat;
 use crate::record::image::Image;
@@ -14,15 +12,8 @@ use crate::record::{Record, records};
 use crate::server::tests::*;
 use crate::sink::log_file::LogFile;
 
-/// Turns of one seed.
-const TURNS: u64 = 1_200;
-/// Turns in which a calm world comes to rest.
-const REST_TURNS_MAX: u64 = 3_000;
-
 /// How often a spool is looked at that is not watched.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Turns after which nothing is left to do in a calm world, not even to mark the journal.
-const QUIET_TURNS: usize = 10;
 
 /// How a daemon is set up in every run of a seed.
 #[derive(Debug, Clone, Copy)]
@@ -124,48 +115,6 @@ impl Simulation {
             cut: false,
             stopped_at: None,
         }
-    }
-
-    /// A wild time, then a rest in which everything must add up, and a stop that forgets nothing.
-    pub(super) fn run(&mut self) {
-        self.start();
-        for turn in 0..TURNS {
-            self.turn();
-            if turn % 97 == 96 {
-                self.look();
-            }
-            if turn % 401 == 400 {
-                self.check_that_it_sleeps();
-            }
-        }
-        self.rest();
-        if self.settings.spool {
-            self.spool_in_the_quiet();
-        }
-        self.stop();
-        self.start();
-        self.check_rested();
-    }
-
-    /// What is spooled when nothing else happens for long is taken all the same.
-    fn spool_in_the_quiet(&mut self) {
-        for what in [Spooling::Refused, Spooling::Good] {
-            (0..QUIET_TURNS).for_each(|_| self.turn());
-            self.shared.lock().spool(what);
-            self.rest();
-        }
-    }
-
-    /// Whether nothing is left in the spool. One that was given up is for the next start.
-    fn has_no_spooled(&mut self) -> bool {
-        let spool = self.server.as_ref().and_then(|server| server.spool.as_ref());
-        let Some(spool) = spool else { return true };
-        if spool.is_given_up() {
-            self.stop();
-            self.start();
-            return false;
-        }
-        spool.is_idle() && self.shared.lock().spool_is_empty()
     }
 
     /// Starts the daemon, as often as it takes.
@@ -427,70 +376,5 @@ impl Simulation {
         }
         drop(world);
         self.ended();
-    }
-
-    /// With a world that stands still, the daemon has nothing to do after a while.
-    pub(super) fn check_that_it_sleeps(&mut self) {
-        let Some(server) = &mut self.server else { return };
-        let before = std::mem::replace(&mut self.shared.lock().mode, Mode::Frozen);
-        for turn in 0.. {
-            assert!(turn < 1_000, "the loop spins: {:?}", self.settings);
-            let timeout = server.timeout();
-            if timeout != Some(Duration::ZERO) && !self.shared.lock().has_news() {
-                break;
-            }
-            if server.turn(Some(Duration::ZERO)).is_err() {
-                break;
-            }
-        }
-        self.shared.lock().mode = before;
-    }
-
-    /// Lets all that was begun end well; then all must add up.
-    pub(super) fn rest(&mut self) {
-        self.shared.lock().calm_down();
-        let mut flushed = false;
-        for turn in 0.. {
-            let no_spooled = self.has_no_spooled();
-            let Some(server) = &self.server else { return };
-            if turn == REST_TURNS_MAX {
-                let (core, world) = (&server.core, self.shared.lock());
-                panic!(
-                    "no rest: {}; {:?}, {:?}, {:?}",
-                    world.unrest(),
-                    server.spool.as_ref().map(|spool| (spool.is_idle(), spool.problems())),
-                    core.unpaid(),
-                    server.connections
-                );
-            }
-            let even = server.core.sinks_are_even() && server.connections.len() == 0;
-            let mut world = self.shared.lock();
-            if world.is_at_rest() && even && no_spooled {
-                if flushed && !server.core.has_unflushed() {
-                    break;
-                }
-                flushed = true;
-                let flushing = Client::flushing(&mut world);
-                world.clients.push(flushing);
-            }
-            drop(world);
-            self.turn();
-        }
-        if self.settings.spool {
-            let mut world = self.shared.lock();
-            world.ledger.spooled_is_counted();
-            world.check_refused();
-        }
-        self.check_rested();
-        let found = self.found();
-        self.shared.lock().ledger.nobody_is_left(&found);
-    }
-
-    pub(super) fn check_rested(&self) {
-        let Some(server) = &self.server else { return };
-        let found = self.found();
-        self.shared.lock().ledger.check_exact(&found);
-        assert!(server.core.sinks_are_even(), "{:?}", server.core.unpaid());
-        self.check_outputs(&found, true);
     }
 }

@@ -3,6 +3,7 @@
 //! `COUNTD_SIMULATE=30m` goes on to new ones for that long. What is right is the ledger's to say.
 
 mod clients;
+mod course;
 mod crash;
 mod daemon;
 mod dice;

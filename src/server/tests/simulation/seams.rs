@@ -223,7 +223,7 @@ impl Clock for Shared {
 impl Workers for Shared {
     fn spawn(&mut self, name: &str) -> io::Result<Box<dyn Worker>> {
         let mut world = self.lock();
-        world.queues.push(Queue::default());
+        world.queues.push(Queue { worker: name.to_owned(), ..Queue::default() });
         let at = world.queues.len() - 1;
         world.note(|| format!("worker {at} is {name}"));
         Ok(Box::new(SimWorker(self.clone(), at)))

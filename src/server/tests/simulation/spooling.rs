@@ -1,6 +1,7 @@
 //! Clients that find no daemon and spool what they ask for: good requests, ones that no daemon counts, and what
 //! is no request at all. What is spooled is promised; the ledger knows it as sent, and at rest as counted.
 
+use super::daemon::{Settings, Simulation};
 use super::ledger::{Entries, SPOOLED};
 use super::world::World;
 use crate::disk::fake::spool::FakeSpool;
@@ -9,6 +10,7 @@ use crate::ids::RequestId;
 use crate::protocol::spooled::{is_slot, slot_name, to_bytes};
 use crate::protocol::{Entry, Request};
 use crate::server::network::Ready;
+use crate::server::tests::Duration;
 
 /// So few names that they are soon taken.
 const SLOTS: u64 = 8;
@@ -78,4 +80,20 @@ impl World {
         let requests = names.iter().filter(|name| !name.ends_with(".bad")).count();
         assert_eq!(requests, self.unacceptable, "requests that were refused: {names:?}");
     }
+}
+
+/// It is looked into at every flush as well, and those go on.
+#[test]
+fn a_spool_that_is_left_alone_for_long_comes_to_rest_among_flushes() {
+    let mut world = World::new(1, false);
+    let interval = Duration::from_millis(100);
+    let settings = Settings { interval, with_idle: true, spool: true, ..Settings::any(&mut world) };
+    let mut simulation = Simulation::with(world, settings);
+    simulation.shared.lock().calm_down();
+    simulation.start();
+    simulation.turn();
+    // So long it takes to look through it.
+    simulation.shared.lock().pass(20_000_000_000);
+    simulation.rest();
+    assert!(simulation.shared.lock().now.boot_ns > 60_000_000_000, "it was not left alone");
 }

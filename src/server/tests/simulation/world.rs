@@ -34,8 +34,9 @@ pub(super) enum Mode {
 /// A worker's jobs.
 #[derive(Default)]
 pub(super) struct Queue {
+    pub(super) worker: String,
     pub(super) jobs: VecDeque<Job>,
-    blocked: bool,
+    pub(super) blocked: bool,
 }
 
 pub(super) struct World {
@@ -276,9 +277,9 @@ impl World {
         self.queues.iter().all(|queue| queue.jobs.is_empty())
     }
 
-    /// Whether a sync waits to be done. Workers are made in one order: sinks, then sync, then checkpoint.
+    /// Whether a sync waits to be done.
     pub(super) fn sync_waits(&self) -> bool {
-        let sync = self.queues.len().checked_sub(2).and_then(|at| self.queues.get(at));
+        let sync = self.queues.iter().find(|queue| queue.worker == "sync");
         sync.is_none_or(|queue| !queue.jobs.is_empty())
     }
 
