@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::counter::name::same;
 use crate::frame::PAYLOAD_BYTES_MAX;
 use crate::ids::Answer;
 use crate::protocol::{ENTRIES_MAX, Entry};
@@ -142,12 +143,11 @@ impl Sums {
     fn find(&mut self, hash: u64, name: &[u8]) -> Option<&mut Item> {
         let Sums { items, names, places, .. } = self;
         let at = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        let same = |&place: &u32| {
-            items
-                .get(at(place))
-                .is_some_and(|item| names.as_bytes().get(item.range()) == Some(name))
+        let is_it = |&place: &u32| {
+            let known = items.get(at(place)).and_then(|item| names.as_bytes().get(item.range()));
+            known.is_some_and(|known| same(known, name))
         };
-        let place = at(*places.find(hash, same)?);
+        let place = at(*places.find(hash, is_it)?);
         items.get_mut(place)
     }
 

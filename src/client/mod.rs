@@ -140,7 +140,8 @@ impl Client {
     /// would be. Root and the daemon's own user may do this.
     ///
     /// # Errors
-    /// Any [`ClientError`].
+    /// Any [`ClientError`]. Counters that were handed to `each` before are gone all the same: the daemon may have
+    /// broken off half-way, as when its disk is full.
     pub fn delete(
         &mut self,
         wanted: &Wanted<'_>,

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use super::column::Column;
 pub use super::definitions::Definition;
 use super::definitions::Definitions;
+use super::name::same;
 
 /// The table of names is in that many parts, each of which grows by itself: the growth of one is not felt. With
 /// so many, a million counters just fit into parts of 4,096.
@@ -282,16 +283,6 @@ fn hash_of(hasher: &RandomState, name: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(name);
     hasher.finish()
-}
-
-/// Whether two names are the same, for short ones: musl compares byte by byte.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    let ((ones, one_end), (others, other_end)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let differ =
-        |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) != u64::from_le_bytes(*other);
-    one.len() == other.len()
-        && !ones.iter().zip(others).any(differ)
-        && one_end.iter().zip(other_end).all(|(one, other)| one == other)
 }
 
 fn name_in(columns: &Columns, slot: Slot) -> &str {

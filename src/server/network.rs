@@ -111,8 +111,24 @@ pub struct UnixNetwork {
     listening: Listening,
     signals: Option<Signals>,
     spool: Option<Watch>,
-    connections: HashMap<u64, Stream, foldhash::fast::RandomState>,
+    connections: HashMap<u64, Connected, foldhash::fast::RandomState>,
     next: u64,
+}
+
+/// A connection and what of it is polled.
+#[derive(Debug)]
+struct Connected {
+    stream: Stream,
+    watched: bool,
+    /// It once took less than there was for it. Most never do, and would only wake the loop to tell that they
+    /// take something.
+    filled: bool,
+}
+
+impl Connected {
+    fn interest(&self) -> Interest {
+        if self.filled { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }
+    }
 }
 
 impl UnixNetwork {
@@ -140,7 +156,10 @@ impl UnixNetwork {
     }
 
     fn stream(&self, connection: u64) -> io::Result<&Stream> {
-        self.connections.get(&connection).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        let connected = self.connections.get(&connection);
+        connected
+            .map(|connected| &connected.stream)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -190,7 +209,7 @@ impl Network for UnixNetwork {
         let stream = Stream::UdSocket(uds::Stream::from(fd));
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.connections.insert(number, stream);
+        self.connections.insert(number, Connected { stream, watched: false, filled: false });
         Ok((number, uid))
     }
 
@@ -201,11 +220,12 @@ impl Network for UnixNetwork {
     }
 
     fn watch(&mut self, connection: u64) -> io::Result<()> {
-        let Stream::UdSocket(stream) = self.stream(connection)?;
-        let fd = stream.as_fd().as_raw_fd();
-        let token = Token(usize::try_from(connection).unwrap_or(usize::MAX));
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&fd), token, interest)
+        let connected = self.connections.get_mut(&connection).ok_or(io::ErrorKind::NotConnected)?;
+        let Stream::UdSocket(ref stream) = connected.stream;
+        let (fd, token) = (stream.as_fd().as_raw_fd(), token(connection));
+        self.poll.registry().register(&mut SourceFd(&fd), token, connected.interest())?;
+        connected.watched = true;
+        Ok(())
     }
 
     fn read(&mut self, connection: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -214,9 +234,20 @@ impl Network for UnixNetwork {
     }
 
     fn write(&mut self, connection: u64, bytes: &[u8]) -> io::Result<usize> {
+        let connected = self.connections.get_mut(&connection).ok_or(io::ErrorKind::NotConnected)?;
         // One plain write: it does not raise SIGPIPE, a vectored one would.
-        let stream = self.stream(connection)?;
-        retry(|| io::Write::write(&mut &*stream, bytes))
+        let written = retry(|| io::Write::write(&mut &connected.stream, bytes));
+        let short = match &written {
+            Ok(length) => *length < bytes.len(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if short && !std::mem::replace(&mut connected.filled, true) && connected.watched {
+            let Stream::UdSocket(ref stream) = connected.stream;
+            let (fd, token) = (stream.as_fd().as_raw_fd(), token(connection));
+            // If it takes something again by now, this tells.
+            self.poll.registry().reregister(&mut SourceFd(&fd), token, connected.interest())?;
+        }
+        written
     }
 
     fn shut_reading(&mut self, connection: u64) {
@@ -240,6 +271,10 @@ impl Network for UnixNetwork {
         self.listening.unlink();
         Backlog::Ours
     }
+}
+
+fn token(connection: u64) -> Token {
+    Token(usize::try_from(connection).unwrap_or(usize::MAX))
 }
 
 fn register(

@@ -239,3 +239,16 @@ proptest! {
         let _ = Name::new("n").unwrap().with_tag(&key, &text).map_err(|error| error.to_string());
     }
 }
+
+proptest! {
+    #[test]
+    fn names_are_the_same_if_their_bytes_are(one in "[ab]{0,20}", other in "[ab]{0,20}", at: prop::sample::Index) {
+        prop_assert_eq!(same(one.as_bytes(), other.as_bytes()), one == other);
+        prop_assert!(same(one.as_bytes(), one.clone().as_bytes()));
+        let mut changed = one.clone().into_bytes();
+        if let Some(byte) = changed.get_mut(at.index(one.len().max(1))) {
+            *byte ^= 1;
+            prop_assert!(!same(one.as_bytes(), &changed));
+        }
+    }
+}
