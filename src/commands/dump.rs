@@ -10,13 +10,11 @@ use crate::commands::settings::Chosen;
 use crate::commands::words::Words;
 use crate::commands::{Invocation, TIMEOUT_LONG};
 use crate::format::SnapshotFormat;
-use crate::format::prometheus::{self, Collision};
+use crate::format::prometheus::{self, Collisions};
 use crate::format::snapshot::{SortKey, csv_header, csv_row, json_row, plain_row, sort};
 use crate::format::table;
 use crate::protocol::{Row, SnapshotInfo};
 
-/// How many counters that are left out are named, one a line.
-const COLLISIONS_NAMED: usize = 10;
 /// How much is rendered before it is written.
 const WRITE_BYTES: usize = 64 << 10;
 
@@ -95,11 +93,11 @@ pub(super) fn run(args: &DumpArgs, invocation: &mut Invocation<'_>) -> Result<u8
 }
 
 /// Names the counters that are left out because others have the same series.
-fn complain(collisions: &[Collision], invocation: &mut Invocation<'_>) -> Result<(), Failure> {
-    for collision in collisions.iter().take(COLLISIONS_NAMED) {
+fn complain(collisions: &Collisions, invocation: &mut Invocation<'_>) -> Result<(), Failure> {
+    for collision in &collisions.named {
         say(invocation.err, collision);
     }
-    match collisions.len() {
+    match collisions.number {
         0 => Ok(()),
         n => {
             Err(Failure::Refused(format!("{n} counters have no series of their own in Prometheus")))

@@ -54,6 +54,7 @@ EXAMPLES:
   countd serve --log-file /var/log/countd.log --interval 1m --aligned
   countd serve --log-file x.log --log-file -     both
   countd serve --sink 'graphite://127.0.0.1:2003?interval=10s'
+  countd serve --sink prometheus://127.0.0.1:9464
   countd serve --sink 'exec:./send-on.sh?format=json' --check
   countd serve --ephemeral --socket ./test.sock  in a test
 

@@ -18,6 +18,7 @@ pub mod duration;
 pub mod layout;
 mod lines;
 pub mod options;
+pub mod otlp;
 pub mod prometheus;
 mod report;
 pub mod size;

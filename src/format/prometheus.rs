@@ -1,13 +1,69 @@
-//! A snapshot as Prometheus scrapes it: the text exposition format 0.0.4, as in
-//! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>. Counters whose
-//! names differ only in what Prometheus has no characters for cannot both be shown: that is told to
-//! the caller, never hidden by adding them up.
+//! Totals as Prometheus scrapes them: the text exposition format 0.0.4, as in
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>, and OpenMetrics 1.0, as in
+//! <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>. All series of a family
+//! stand together, so counters are put in order first; then the text is made piece by piece. Counters whose
+//! names differ only in what Prometheus has no characters for cannot all be shown: that is told to the caller,
+//! never hidden by adding them up.
 
+pub mod own;
+mod series;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::put;
-use crate::counter::name::{base, tags};
+use crate::counter::name::base;
+use crate::counter::pattern::Pattern;
+use crate::counter::table::Columns;
 use crate::protocol::Row;
+
+/// Counters that have no series of their own and are named; the others are only counted.
+const NAMED_MAX: usize = 10;
+
+/// Which of the two formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0; with when each counter was created, or without.
+    OpenMetrics {
+        /// Whether each counter has a second line, `_created`.
+        created: bool,
+    },
+}
+
+/// A counter as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter<'a> {
+    /// Its canonical name with tags.
+    pub name: &'a str,
+    /// Its total.
+    pub total: u64,
+    /// When it was created, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
+}
+
+/// Counters of one moment, by number.
+pub trait Counters {
+    /// Every number is below.
+    fn end(&self) -> u32;
+
+    /// The counter of this number, if there is one.
+    fn get(&self, number: u32) -> Option<Counter<'_>>;
+}
+
+/// Which counters are shown, and what stands before their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Nothing, or text that ends in a dot.
+    pub prefix: String,
+    /// These counters; all without.
+    pub only: Option<Pattern>,
+}
 
 /// Two counters that are one series for Prometheus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +76,190 @@ pub struct Collision {
     pub left_out: String,
 }
 
+/// Counters that are left out, as others have the same series.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collisions {
+    /// How many.
+    pub number: usize,
+    /// The first of them.
+    pub named: Vec<Collision>,
+}
+
+/// Counters in the order in which they are shown. Of counters that are one series, the first in byte order of the
+/// names is in it.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// The series of all counters, one behind the other.
+    text: String,
+    entries: Vec<Entry>,
+    /// Families, as in the text format, whose lines would read as another's creation times.
+    like_created: BTreeSet<String>,
+}
+
+/// A counter in the order: which, and where its series is in the text.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    number: u32,
+    family: u32,
+    length: u32,
+    start: usize,
+}
+
+/// How far a text has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What comes before the counters is there.
+    begun: bool,
+    at: usize,
+}
+
+impl Index {
+    /// Puts counters in order, whatever theirs is. Costs about a microsecond for each of them.
+    #[must_use = "counters that are left out are to be named to the user"]
+    pub fn of(counters: &dyn Counters, shown: &Shown) -> (Index, Collisions) {
+        let mut index = Index::default();
+        for number in 0..counters.end() {
+            let Some(counter) = counters.get(number) else { continue };
+            if shown.only.as_ref().is_some_and(|only| !only.matches(counter.name)) {
+                continue;
+            }
+            let start = index.text.len();
+            series::put_family(&shown.prefix, counter.name, &mut index.text);
+            let family = index.text.len().saturating_sub(start);
+            series::put_labels(counter.name, &mut index.text);
+            let length = index.text.len().saturating_sub(start);
+            // A name has 255 bytes at most.
+            let (Ok(family), Ok(length)) = (u32::try_from(family), u32::try_from(length)) else {
+                continue;
+            };
+            index.entries.push(Entry { number, family, length, start });
+        }
+        let Index { text, entries, like_created } = &mut index;
+        let name = |entry: &Entry| counters.get(entry.number).map_or("", |counter| counter.name);
+        entries.sort_unstable_by(|a, b| {
+            a.series(text).cmp(&b.series(text)).then_with(|| name(a).cmp(name(b)))
+        });
+        let mut collisions = Collisions::default();
+        entries.dedup_by(|later, first| {
+            let is_same = later.series(text) == first.series(text);
+            if is_same {
+                collisions.add(text, first, name(first), name(later));
+            }
+            is_same
+        });
+        for entry in entries.iter() {
+            let (family, _) = entry.series(text);
+            if family.ends_with("_created_total") {
+                like_created.insert(family.to_owned());
+            }
+        }
+        (index, collisions)
+    }
+
+    /// Appends what comes next, as far as it has about `bytes`, and notes how far that is. Returns whether it was the
+    /// last; the end that OpenMetrics wants is not among it.
+    pub fn render(
+        &self,
+        counters: &dyn Counters,
+        dialect: Dialect,
+        progress: &mut Progress,
+        bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let until = out.len().saturating_add(bytes);
+        while let Some(entry) = self.entries.get(progress.at) {
+            if out.len() >= until {
+                return false;
+            }
+            let before = progress.at.checked_sub(1).and_then(|before| self.entries.get(before));
+            progress.at = progress.at.saturating_add(1);
+            let Some(counter) = counters.get(entry.number) else { continue };
+            let (family, labels) = entry.series(&self.text);
+            let is_first = before.is_none_or(|before| before.series(&self.text).0 != family);
+            match dialect {
+                Dialect::Text => {
+                    if is_first {
+                        let help = escaped(base(counter.name), false);
+                        let head =
+                            format_args!("# HELP {family} {help}\n# TYPE {family} counter\n");
+                        put(out, head);
+                    }
+                    put(out, format_args!("{family}{labels} {}\n", counter.total));
+                }
+                Dialect::OpenMetrics { created } => {
+                    let name = family.strip_suffix("_total").unwrap_or(family);
+                    if is_first {
+                        let help = escaped(base(counter.name), true);
+                        put(out, format_args!("# TYPE {name} counter\n# HELP {name} {help}\n"));
+                    }
+                    put(out, format_args!("{family}{labels} {}\n", counter.total));
+                    if created && !self.like_created.contains(&format!("{name}_created_total")) {
+                        let seconds = Seconds(counter.created_ms);
+                        put(out, format_args!("{name}_created{labels} {seconds}\n"));
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Appends all rows in the text format, sorted by family and within it by labels, whatever their order.
+#[must_use = "counters that are left out are to be named to the user"]
+pub fn render(rows: &[Row<'_>], out: &mut Vec<u8>) -> Collisions {
+    let (index, collisions) = Index::of(&rows, &Shown::default());
+    index.render(&rows, Dialect::Text, &mut Progress::default(), usize::MAX, out);
+    collisions
+}
+
+impl Entry {
+    /// The family, and the labels with their braces.
+    fn series<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
+        let at = |offset: u32| self.start.saturating_add(usize::try_from(offset).unwrap_or(0));
+        let (family, end) = (at(self.family), at(self.length));
+        let part = |range| text.get(range).unwrap_or_default();
+        (part(self.start..family), part(family..end))
+    }
+}
+
+impl Collisions {
+    /// What the operator is to be told when these are `now` after they were so.
+    pub fn news(&self, now: &Collisions) -> Vec<String> {
+        if self == now {
+            return Vec::new();
+        }
+        let mut told: Vec<String> = now.named.iter().map(Collision::to_string).collect();
+        match (now.number, now.number.saturating_sub(told.len())) {
+            (0, _) => told.push("every counter has a series of its own".to_owned()),
+            (_, 0) => {}
+            (_, others) => told.push(format!("{others} more are left out")),
+        }
+        told
+    }
+
+    /// What is wrong, in words, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        let first = self.named.first()?;
+        let what = match self.number {
+            1 => "a counter has no series of its own".to_owned(),
+            number => format!("{number} counters have no series of their own"),
+        };
+        Some(format!("{what} in Prometheus: {first}"))
+    }
+
+    fn add(&mut self, text: &str, first: &Entry, shown: &str, left_out: &str) {
+        self.number = self.number.saturating_add(1);
+        if self.named.len() < NAMED_MAX {
+            let (family, labels) = first.series(text);
+            self.named.push(Collision {
+                series: format!("{family}{labels}"),
+                shown: shown.to_owned(),
+                left_out: left_out.to_owned(),
+            });
+        }
+    }
+}
+
 impl fmt::Display for Collision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Collision { series, shown, left_out } = self;
@@ -27,90 +267,43 @@ impl fmt::Display for Collision {
     }
 }
 
-/// A counter as a series. Its family is its name as Prometheus can write it, with `_total`.
-struct Series<'a> {
-    family: String,
-    /// `{key="value",...}`, or nothing.
-    labels: String,
-    counter: &'a str,
-    total: u64,
-}
-
-/// Appends all rows, sorted by family and within it by labels, whatever their order. Of counters
-/// that are one series, the first in byte order of the names is shown; the others are returned.
-#[must_use = "counters that are left out are to be named to the user"]
-pub fn render(rows: &[Row<'_>], out: &mut Vec<u8>) -> Vec<Collision> {
-    let mut series: Vec<Series<'_>> = rows.iter().map(Series::of).collect();
-    series.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-    let mut collisions = Vec::new();
-    let mut last: Option<&Series<'_>> = None;
-    for one in &series {
-        let Series { family, labels, counter, total } = one;
-        match last {
-            Some(last) if last.family == *family && last.labels == *labels => {
-                collisions.push(Collision {
-                    series: format!("{family}{labels}"),
-                    shown: last.counter.to_owned(),
-                    left_out: (*counter).to_owned(),
-                });
-                continue;
-            }
-            Some(last) if last.family == *family => {}
-            Some(_) | None => {
-                let help = escaped(base(counter), false);
-                put(out, format_args!("# HELP {family} {help}\n# TYPE {family} counter\n"));
-            }
-        }
-        put(out, format_args!("{family}{labels} {total}\n"));
-        last = Some(one);
-    }
-    collisions
-}
-
-impl<'a> Series<'a> {
-    fn of(row: &'a Row<'_>) -> Series<'a> {
-        let (name, tags) = (base(&row.name), tags(&row.name));
-        let mut family = mapped(name, true);
-        if !family.ends_with("_total") {
-            family.push_str("_total");
-        }
-        // A label with an empty value is none. Two tags can only be one label, or have no value, in
-        // a name that today's rules refuse: then the first stands.
-        let mut pairs: Vec<(String, &str)> = tags
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (mapped(key, false), value))
-            .collect();
-        pairs.sort_unstable();
-        pairs.dedup_by(|later, first| later.0 == first.0);
-        let pairs: Vec<String> = pairs
-            .iter()
-            .map(|(key, value)| format!("{key}=\"{}\"", escaped(value, true)))
-            .collect();
-        let labels =
-            if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
-        Series { family, labels, counter: &row.name, total: row.total }
+impl Counters for &[Row<'_>] {
+    fn end(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
 
-    fn order(&self) -> (&str, &str, &str) {
-        (&self.family, &self.labels, self.counter)
+    fn get(&self, number: u32) -> Option<Counter<'_>> {
+        let row = <[Row<'_>]>::get(self, usize::try_from(number).ok()?)?;
+        Some(Counter { name: &row.name, total: row.total, created_ms: row.created_ms })
     }
 }
 
-/// The text in `[a-zA-Z_][a-zA-Z0-9_]*`, and with colons where those are allowed; every other
-/// character is an underscore, and one is put before a digit at the beginning.
-fn mapped(text: &str, colons: bool) -> String {
-    let mut name = String::with_capacity(text.len());
-    if text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit()) {
-        name.push('_');
+impl Counters for Columns {
+    fn end(&self) -> u32 {
+        self.slots()
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':');
-    name.extend(text.chars().map(|c| if allowed(c) { c } else { '_' }));
-    name
+
+    fn get(&self, number: u32) -> Option<Counter<'_>> {
+        let (definition, values) = Columns::get(self, number)?;
+        let (name, created_ms) = (definition.name, definition.created_ms);
+        Some(Counter { name, total: values.total, created_ms })
+    }
 }
 
-/// The text with its special characters escaped: backslash and newline, and in a label's value the
-/// quote.
-fn escaped(text: &str, quote: bool) -> String {
+/// Milliseconds as seconds with three decimals.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// The text with its special characters escaped: backslash and newline, and where it matters the quote.
+fn escaped(text: &str, quote: bool) -> Cow<'_, str> {
+    if !text.contains(['\\', '\n', '"']) {
+        return Cow::Borrowed(text);
+    }
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -120,8 +313,5 @@ fn escaped(text: &str, quote: bool) -> String {
             _ => escaped.push(c),
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,8 @@
 //! Puts a server together from a configuration: the state folder and its lock, the socket and its lock, the
 //! journal, the sinks. What the configuration should be is the command line's business.
 
-use std::ffi::OsStr;
+mod outputs;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,21 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::UnixNetwork;
+use super::scrape;
 use super::spool::SpoolSetup;
 use super::worker::{Threads, Wake};
-use super::{ConnectionLimits, Notice, Server, ServerError, Setup, SinkSetup, Stopper};
+use super::{ConnectionLimits, Notice, Server, ServerError, Setup, Stopper};
 use crate::journal::{Fresh, Fsync, Journal, OpenError, Opened};
 use crate::note::Level;
 use crate::protocol::Value;
 use crate::record::state::State;
-use crate::sink::spec::{Kind, SinkSpec};
-use crate::sink::{
-    Sink, exec::Exec, graphite::Graphite, log_file::LogFile, statsd::Statsd, stdout::Stdout,
-};
+use crate::sink::spec::SinkSpec;
 use crate::spool::Intake;
 use crate::system::activation::HandedOver;
 use crate::system::clock::{self, Clock, SystemClock};
-use crate::system::disk::{PathFolder, StateFolder, StateFolderError};
+use crate::system::disk::{StateFolder, StateFolderError};
 use crate::system::limits::{self, Room};
 use crate::system::listen::{ListenAt, ListenError, Listening};
 use crate::system::random;
@@ -130,6 +129,13 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A sink cannot be had.
+    Sink {
+        /// Its place.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The system refused something that is always there.
     System(io::Error),
     /// The server gave up while it was made ready.
@@ -148,6 +154,7 @@ impl fmt::Display for StartError {
             StartError::LogFile { path, source } => {
                 write!(f, "cannot open the log file {}: {source}", path.display())
             }
+            StartError::Sink { place, source } => write!(f, "sink {place}: {source}"),
             StartError::System(error) => error.fmt(f),
             StartError::Server(error) => error.fmt(f),
         }
@@ -181,7 +188,7 @@ impl Server {
         config.connections_max = possible_connections(&config, &mut notice);
         let folder = config.state_folder.as_deref().map(StateFolder::open).transpose();
         let folder = folder.map_err(StartError::Folder)?;
-        let sinks = open_sinks(&config)?;
+        let (sinks, scrapes) = outputs::open(&config)?;
         let spool = open_spool(&config, &mut *notice)?;
         let Surroundings { signals, socket, supervisor } = surroundings;
         let listening = match socket {
@@ -220,6 +227,7 @@ impl Server {
             fold_first: loaded.fold_first,
             state: loaded.state,
             sinks,
+            scrapes,
             spool,
             rules: rules(&config, owner),
             limits: ConnectionLimits {
@@ -241,7 +249,9 @@ impl Server {
 /// As many connections as are configured, or, with a warning, as there are descriptors for.
 fn possible_connections(config: &Config, notice: &mut dyn FnMut(Level, &str)) -> usize {
     let wanted = config.connections_max;
-    match limits::allow_descriptors(wanted, config.sinks.len()) {
+    let scraped = config.sinks.iter().filter(|spec| spec.kind.is_scraped()).count();
+    let others = config.sinks.len() + scraped * scrape::LINES_MAX;
+    match limits::allow_descriptors(wanted, others) {
         Room::Enough => wanted,
         Room::Only { connections, descriptors } => {
             let told = format!(
@@ -293,41 +303,6 @@ fn open_spool(
     let intake = Intake::new(Arc::new(folder));
     let look_every = watch.is_err().then_some(config.interval);
     Ok(Some((SpoolSetup { path, intake, look_every }, watch.ok())))
-}
-
-fn open_sinks(config: &Config) -> Result<Vec<SinkSetup>, StartError> {
-    let open = |spec: &SinkSpec| {
-        Ok(SinkSetup { place: spec.sink_place(), sink: open_sink(spec, config)? })
-    };
-    config.sinks.iter().map(open).collect()
-}
-
-fn open_sink(spec: &SinkSpec, config: &Config) -> Result<Box<dyn Sink>, StartError> {
-    Ok(match &spec.kind {
-        Kind::Stdout => Box::new(Stdout::default()),
-        Kind::File(path) => {
-            let failed = |source| StartError::LogFile { path: path.clone(), source };
-            Box::new(open_log_file(path, config.fsync != Fsync::No).map_err(failed)?)
-        }
-        Kind::Graphite { to, delivered, timeout } => {
-            Box::new(Graphite::new(to.clone(), *delivered, *timeout))
-        }
-        Kind::Statsd { to, packet } => Box::new(Statsd::udp(to.clone(), *packet)),
-        Kind::StatsdUnix { path, packet, timeout } => {
-            Box::new(Statsd::unix(path.clone(), *packet, *timeout))
-        }
-        Kind::Exec { words, shell, timeout, .. } => {
-            Box::new(Exec::new(words, *shell, *timeout).map_err(StartError::System)?)
-        }
-    })
-}
-
-fn open_log_file(path: &Path, synced: bool) -> io::Result<LogFile> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
-    else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name, or not in UTF-8"));
-    };
-    LogFile::open(Arc::new(PathFolder::new(folder)), name, path, synced)
 }
 
 fn rules(config: &Config, owner: u32) -> Rules {

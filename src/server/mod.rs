@@ -9,7 +9,9 @@ mod crowd;
 mod error;
 pub mod network;
 mod numbers;
+pub mod scrape;
 mod setup;
+mod sights;
 mod sinks;
 pub mod spool;
 mod status;
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use crate::journal::{Fsync, Journal};
 use crate::note::Level;
+use crate::protocol::Response;
 use crate::report::Report;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
@@ -40,7 +43,9 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 pub use error::ServerError;
 use network::{Network, Ready};
+use scrape::Scrape;
 pub use setup::{Notice, Setup, SinkSetup};
+use sights::Sights;
 use sinks::SinkWorker;
 use spool::Spool;
 use stop::Stopping;
@@ -58,11 +63,13 @@ pub struct Server {
     appending: Appending,
     fsync: Fsync,
     sinks: Vec<SinkWorker>,
+    scrapes: Vec<Scrape>,
     connections: Connections,
     inbox: Receiver<News>,
     events: Vec<SinkEvent>,
     /// Sinks that may write when the journal is synced up to a position.
     unsynced_writes: Vec<(usize, u64)>,
+    sights: Sights,
     syncer: Errands,
     folder: Errands,
     /// Puts large reports together.
@@ -112,6 +119,11 @@ impl Server {
             let worker = workers.spawn(&format!("sink-{number}")).map_err(ServerError::Thread)?;
             sinks.push(SinkWorker::new(number, setup.sink, worker, mailbox.clone()));
         }
+        let mut scrapes = Vec::new();
+        for (number, setup) in setup.scrapes.into_iter().enumerate() {
+            let scrape = Scrape::start(number, setup, mailbox.clone());
+            scrapes.push(scrape.map_err(ServerError::Thread)?);
+        }
         let mut errands = |name| match workers.spawn(name) {
             Ok(worker) => Ok(Errands::new(worker, mailbox.clone())),
             Err(error) => Err(ServerError::Thread(error)),
@@ -128,10 +140,12 @@ impl Server {
             appending: Appending::new(setup.fsync),
             fsync: setup.fsync,
             sinks,
+            scrapes,
             connections: Connections::new(setup.limits),
             inbox,
             events: Vec::new(),
             unsynced_writes: Vec::new(),
+            sights: Sights::default(),
             syncer: errands("sync")?,
             folder: errands("checkpoint")?,
             settler: errands("reports")?,
@@ -180,6 +194,8 @@ impl Server {
             self.journal.sync().map_err(ServerError::Journal)?;
         }
         self.last_sync_ms = Some(now.wall_ms);
+        self.show_first(now);
+        self.show_synced();
         Ok(())
     }
 
@@ -217,6 +233,7 @@ impl Server {
             self.mark_deadline_ns(),
             self.fold_deadline_ns(),
             self.spool.as_ref().and_then(Spool::deadline_ns),
+            self.sights_deadline_ns(),
             self.supervision.deadline_ns(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -240,6 +257,7 @@ impl Server {
         self.advance(now)?;
         self.settle_reports();
         self.look_after_spool(now)?;
+        self.refresh_if_due(now);
         if self.fsync == Fsync::Always && self.journal.position() > written {
             self.last_sync_ms = Some(now.wall_ms);
         }
@@ -309,6 +327,9 @@ impl Server {
                 News::SpoolCleared(cleared) => {
                     self.hear_of_spool(|spool, now| spool.cleared(cleared, now));
                 }
+                News::Refreshed(sink, done) => self.hear_of_refresh(sink, done),
+                News::Look(scrape) => self.look(scrape),
+                News::Scraped(scraped) => self.hear_of_scrape(scraped),
             }
         }
         Ok(())
@@ -336,9 +357,13 @@ impl Server {
             connections.get(peer.connection).map(|connection| (peer, connection.payload(range)))
         });
         let records = self.core.step(now, snapshots_free, requests);
+        let changes = !records.is_empty();
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let result = result.as_ref().map(|_| ()).map_err(String::as_str);
         let replies = self.core.committed(result);
+        if changes {
+            self.something_changed();
+        }
         // An empty window ends without anything else to be seen of it.
         self.connections.numbers.in_window(self.core.window_start());
         for (peer, reply) in replies {
@@ -355,8 +380,10 @@ impl Server {
         for action in self.core.advanced(result) {
             match action {
                 Action::Prepare { sink, layout, reports, offered } => {
+                    let wants = self.sinks.get(sink).is_some_and(SinkWorker::wants_sights);
+                    let sight = wants.then(|| self.sight(now));
                     if let Some(worker) = self.sinks.get_mut(sink) {
-                        worker.prepare(layout, reports, offered);
+                        worker.prepare(layout, reports, offered, sight);
                     }
                 }
                 Action::Write { sink } => {
@@ -365,6 +392,7 @@ impl Server {
                 Action::Reply(peer, reply) => self.reply(peer, reply, now),
                 Action::Note(note) => (self.notice)(note.level, &note.text),
                 Action::Flushed(report) => {
+                    self.sights.flushed();
                     if self.tell_flushes || self.supervision.is_there() {
                         self.untold.push_back(report);
                     }
@@ -385,7 +413,7 @@ impl Server {
         match (reply, status) {
             (Reply::Message(response), _) => connection.answer(&response),
             (Reply::Snapshot(snapshot), _) => connection.answer_with_snapshot(snapshot),
-            (Reply::Status, Some(status)) => connection.answer(&status),
+            (Reply::Status, Some(status)) => connection.answer(&Response::Status(status)),
             (Reply::Status, None) => {}
         }
         self.connections.activate(peer.connection);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::ConnectionLimits;
 use super::network::Network;
+use super::scrape::ScrapeSetup;
 use super::spool::SpoolSetup;
 use super::worker::{Wake, Workers};
 use crate::journal::{Fsync, Journal};
@@ -52,6 +53,8 @@ pub struct Setup {
     pub state: State,
     /// The sinks.
     pub sinks: Vec<SinkSetup>,
+    /// Where scrapers come to.
+    pub scrapes: Vec<ScrapeSetup>,
     /// The spool, if there is one.
     pub spool: Option<SpoolSetup>,
     /// Limits on counters, and how flushes are made.

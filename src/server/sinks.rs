@@ -3,10 +3,11 @@
 //! when, is decided in the turn; this only carries the orders over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::worker::{Mailbox, News, Worker};
 use crate::format::layout::Layout;
+use crate::format::prometheus::view::Sight;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::sink::{Sink, SinkError};
@@ -22,6 +23,11 @@ pub(super) struct SinkWorker {
     mailbox: Mailbox,
     /// An order to reopen waits: another would take the place of one that must not be lost.
     reopening: Arc<AtomicBool>,
+    wants_sights: bool,
+    shows_sights: bool,
+    /// It was told to show what is there, and has not said yet how that went.
+    pub(super) refreshing: bool,
+    problem: Arc<Mutex<Option<String>>>,
 }
 
 impl SinkWorker {
@@ -32,18 +38,70 @@ impl SinkWorker {
         worker: Box<dyn Worker>,
         mailbox: Mailbox,
     ) -> SinkWorker {
+        let (wants_sights, shows_sights) = (sink.wants_sights(), sink.shows_sights());
         let sink = Arc::new(Mutex::new(sink));
-        SinkWorker { number, sink, worker, mailbox, reopening: Arc::default() }
+        SinkWorker {
+            number,
+            sink,
+            worker,
+            mailbox,
+            reopening: Arc::default(),
+            wants_sights,
+            shows_sights,
+            refreshing: false,
+            problem: Arc::default(),
+        }
     }
 
-    /// Lets it prepare these windows, which were offered before at this place.
+    /// Whether it is to be shown the counters with each report.
+    pub(super) fn wants_sights(&self) -> bool {
+        self.wants_sights
+    }
+
+    /// Whether it is to show them also when no report comes.
+    pub(super) fn shows_sights(&self) -> bool {
+        self.shows_sights
+    }
+
+    /// What is wrong with it though it takes reports.
+    pub(super) fn problem(&self) -> Option<String> {
+        lock(&self.problem).clone()
+    }
+
+    /// Lets it prepare these windows, which were offered before at this place; with a sight if it wants one.
     pub(super) fn prepare(
         &mut self,
         layout: Layout,
         reports: Vec<Arc<Report>>,
         offered: Option<FilePlace>,
+        sight: Option<Sight>,
     ) {
-        self.order(move |sink| sink.prepare(&layout, &reports, offered).map(SinkNews::Prepared));
+        self.order(move |sink| {
+            if let Some(sight) = sight {
+                sink.look(sight);
+            }
+            sink.prepare(&layout, &reports, offered).map(SinkNews::Prepared)
+        });
+    }
+
+    /// Lets it show what is there now, without a report.
+    pub(super) fn refresh(&mut self, sight: Sight) {
+        self.refreshing = true;
+        let number = self.number;
+        self.job(move |sink| {
+            sink.look(sight);
+            let done = sink.write().map_err(|error| match error {
+                SinkError::Failed(why) | SinkError::Gone(why) => why,
+            });
+            News::Refreshed(number, done)
+        });
+    }
+
+    /// Lets it do what comes last, unless it is busy.
+    pub(super) fn finish(&mut self) {
+        if let Ok(mut sink) = self.sink.try_lock() {
+            sink.finish();
+        }
     }
 
     /// Lets it write what it prepared.
@@ -59,7 +117,7 @@ impl SinkWorker {
         let (sink, reopening) = (Arc::clone(&self.sink), Arc::clone(&self.reopening));
         self.worker.submit(Box::new(move || {
             reopening.store(false, Ordering::SeqCst);
-            sink.lock().unwrap_or_else(PoisonError::into_inner).reopen();
+            lock(&sink).reopen();
         }));
     }
 
@@ -68,20 +126,33 @@ impl SinkWorker {
         &mut self,
         order: impl FnOnce(&mut dyn Sink) -> Result<SinkNews, SinkError> + Send + 'static,
     ) {
-        let (number, sink, mailbox) = (self.number, Arc::clone(&self.sink), self.mailbox.clone());
+        let number = self.number;
+        self.job(move |sink| {
+            let news = order(sink).unwrap_or_else(|error| match error {
+                SinkError::Failed(why) => SinkNews::Failed(why),
+                SinkError::Gone(why) => SinkNews::Gone(why),
+            });
+            News::Sink(SinkEvent { sink: number, news })
+        });
+    }
+
+    fn job(&mut self, job: impl FnOnce(&mut dyn Sink) -> News + Send + 'static) {
+        let (number, mailbox) = (self.number, self.mailbox.clone());
+        let (sink, problem) = (Arc::clone(&self.sink), Arc::clone(&self.problem));
         self.worker.submit(Box::new(move || {
-            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = order(&mut **sink);
+            let mut sink = lock(&sink);
+            let done = job(&mut **sink);
             for line in sink.said() {
                 let news = SinkNews::Said(line);
                 mailbox.leave(News::Sink(SinkEvent { sink: number, news }));
             }
+            *lock(&problem) = sink.problem();
             drop(sink);
-            let news = done.unwrap_or_else(|error| match error {
-                SinkError::Failed(why) => SinkNews::Failed(why),
-                SinkError::Gone(why) => SinkNews::Gone(why),
-            });
-            mailbox.leave(News::Sink(SinkEvent { sink: number, news }));
+            mailbox.leave(done);
         }));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -279,10 +279,14 @@ impl Server {
             payload: &file.payload,
         });
         let records = self.core.count_spooled(now, files, scan.all);
+        let changes = !records.is_empty();
         let result = self.appending.append(&mut self.journal, records, now, &mut *self.notice)?;
         let position = self.journal.position();
         let outcomes =
             self.core.spooled_counted(result.as_ref().map(|_| ()).map_err(String::as_str));
+        if changes {
+            self.something_changed();
+        }
         let Some(spool) = &mut self.spool else { return Ok(()) };
         if outcomes.contains(&Outcome::Later) || result.is_err() {
             // Its file stays where it is, and is found there again.

@@ -1,19 +1,24 @@
 //! The daemon's health as an answer: what the core knows, and what only the server does.
 
 use super::Server;
+use super::scrape::Scrape;
+use super::sinks::SinkWorker;
 use super::spool::Spool;
-use crate::protocol::{Response, StatusReport, Value};
+use crate::protocol::{StatusReport, Value};
 use crate::window::Moment;
 
 impl Server {
     /// Problems first, then facts: who and where, counting, connections, sinks, disk.
-    pub(super) fn status(&self, now: Moment) -> Response<'static> {
+    pub(super) fn status(&self, now: Moment) -> StatusReport {
         let (mut problems, counting) = self.core.health(now);
         problems.extend(self.appending.problem().map(str::to_owned));
         if let Some(error) = &self.fold_error {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
         }
         problems.extend(self.spool.iter().flat_map(Spool::problems));
+        problems.extend(self.scrapes.iter().filter_map(Scrape::problem));
+        problems.extend(self.sinks.iter().filter_map(SinkWorker::problem));
+        problems.extend(self.sights.problem());
         let mut facts = self.about.clone();
         let numbers = &self.connections.numbers;
         problems.extend(numbers.problems());
@@ -22,6 +27,9 @@ impl Server {
         fact("uptime", Value::DurationMs(uptime_ns / 1_000_000));
         fact("version", Value::Text(env!("CARGO_PKG_VERSION").into()));
         facts.extend(counting);
+        for (number, scrape) in self.scrapes.iter().enumerate() {
+            facts.extend(scrape.facts(self.sinks.len() + number));
+        }
         let mut fact = |key: &str, value| facts.push((key.to_owned(), value));
         let as_number = |number| Value::Number(u64::try_from(number).unwrap_or(u64::MAX));
         fact("connections", as_number(self.connections.len()));
@@ -32,7 +40,7 @@ impl Server {
             facts.extend(self.on_disk());
         }
         facts.extend(self.spool.iter().flat_map(Spool::facts));
-        Response::Status(StatusReport { problems, facts })
+        StatusReport { problems, facts }
     }
 
     fn on_disk(&self) -> Vec<(String, Value)> {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::network::Backlog;
+use super::sinks::SinkWorker;
 use super::{Server, ServerError};
 use crate::note::Level;
 
@@ -38,9 +39,11 @@ impl Server {
         self.answer_received()?;
         self.core.flush_soon();
         self.core.let_go();
+        self.hurry_sights();
         self.turn(Some(Duration::ZERO))?;
         let until_ns = self.clock.now().boot_ns.saturating_add(SINKS_NS);
-        while !self.core.sinks_are_even() && self.is_patient(until_ns) {
+        while !(self.core.sinks_are_even() && self.sights_are_shown()) && self.is_patient(until_ns)
+        {
             self.turn_soon()?;
         }
         self.journal.sync().map_err(ServerError::Journal)?;
@@ -54,6 +57,7 @@ impl Server {
             // If the disk did not let it, that was said, and all is in the journal.
             let _ = self.fold_now(now)?;
         }
+        self.sinks.iter_mut().for_each(SinkWorker::finish);
         self.tell_of_all_flushes();
         self.say_what_is_left();
         Ok(())

@@ -135,6 +135,7 @@ impl Daemon {
                 with_idle: false,
                 owed_bytes_max: OWED_BYTES_MAX,
             },
+            scrapes: Vec::new(),
             spool: kind.spool.map(|disk| SpoolSetup {
                 path: "/spool".into(),
                 intake: Intake::new(Arc::new(disk)),

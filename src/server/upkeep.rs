@@ -36,6 +36,7 @@ impl Server {
             }
             !covered
         });
+        self.show_synced();
         Ok(())
     }
 
@@ -43,7 +44,7 @@ impl Server {
         if self.fsync == Fsync::No || self.syncer.is_busy() || self.journal.unsynced() == 0 {
             return None;
         }
-        let waited_for = !self.unsynced_writes.is_empty();
+        let waited_for = !self.unsynced_writes.is_empty() || self.sights.wait();
         Some(if waited_for { 0 } else { self.last_sync_ns.saturating_add(SYNC_NS) })
     }
 

@@ -8,12 +8,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
+use super::scrape::Scraped;
 use crate::journal::{CheckpointDone, SyncDone};
 use crate::spool::{Cleared, Scan, ScanError};
 use crate::turn::SinkEvent;
 
-/// Jobs that may wait for a worker. A sink is told to prepare or to write, and to open its output anew.
-pub const JOBS_MAX: usize = 2;
+/// Jobs that may wait for a worker. A sink is told to prepare or to write, to open its output anew, and to show what is
+/// there now.
+pub const JOBS_MAX: usize = 3;
 
 /// Something to be done once, somewhere else.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -63,6 +65,8 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 pub(super) enum News {
     /// A sink has ended an order.
     Sink(SinkEvent),
+    /// A sink has shown what there is without a report, or why it has not.
+    Refreshed(usize, Result<(), String>),
     /// The journal is synced up to a position, or that failed.
     Synced(io::Result<SyncDone>),
     /// A checkpoint is in place, or could not be written.
@@ -73,6 +77,10 @@ pub(super) enum News {
     Spooled(Result<Scan, ScanError>),
     /// Files that were counted are removed.
     SpoolCleared(Cleared),
+    /// The server of scrapes with this number is to be shown the counters.
+    Look(usize),
+    /// A scrape was answered.
+    Scraped(Scraped),
 }
 
 /// Where workers leave their news.

@@ -4,14 +4,17 @@
 pub mod exec;
 pub mod graphite;
 pub mod log_file;
+pub mod otlp;
 pub mod spec;
 pub mod statsd;
 pub mod stdout;
+pub mod textfile;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::format::layout::Layout;
+use crate::format::prometheus::view::Sight;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::turn::Prepared;
@@ -44,6 +47,28 @@ pub trait Sink: Send + fmt::Debug {
     /// # Errors
     /// [`SinkError`] when not all of it is written.
     fn write(&mut self) -> Result<(), SinkError>;
+
+    /// Whether it is to be shown all counters each time before it prepares a report.
+    fn wants_sights(&self) -> bool {
+        false
+    }
+
+    /// Whether a sight is to be shown also when no report comes.
+    fn shows_sights(&self) -> bool {
+        self.wants_sights()
+    }
+
+    /// Takes a sight of the counters, which is not older than any it had. Before it prepares a report, it is of the
+    /// same moment or later; when it is to write without having prepared, the sight is what to write.
+    fn look(&mut self, _sight: Sight) {}
+
+    /// What is wrong with it though it takes reports.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
+    /// The daemon stops in good order, and this comes last.
+    fn finish(&mut self) {}
 
     /// What it has to tell the operator since it was last asked, a line each.
     fn said(&mut self) -> Vec<String> {

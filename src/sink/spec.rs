@@ -8,6 +8,7 @@
 
 mod error;
 mod kind;
+mod otlp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub use kind::{Address, KINDS, Kind};
 
 use crate::format::ReportFormat;
 use crate::format::duration::{parse_duration, short};
-use crate::format::layout::Layout;
+use crate::format::layout::{Layout, Number, word};
 use crate::format::options::{self, Given};
 use crate::turn::SinkPlace;
 use crate::window::INTERVAL_MAX;
@@ -72,8 +73,12 @@ impl SinkSpec {
 
     /// A sink of this kind without options.
     pub fn plain(kind: Kind, defaults: &Defaults) -> SinkSpec {
-        let layout =
-            Layout { omits_idle: defaults.omits_idle, ..Layout::of(kind.format(defaults.format)) };
+        // For what only shows the counters as they are no window is closed that would not be otherwise.
+        let omits_idle = defaults.omits_idle || kind.shows_totals();
+        let mut layout = Layout { omits_idle, ..Layout::of(kind.format(defaults.format)) };
+        if let Kind::Otlp { .. } = kind {
+            layout.number = Number::Total;
+        }
         SinkSpec { kind, layout, interval: None }
     }
 
@@ -91,11 +96,12 @@ impl SinkSpec {
     pub fn sink_place(&self) -> SinkPlace {
         let mut place = SinkPlace::new(&self.place(), self.layout.format);
         place.layout = self.layout.clone();
+        place.speaks = self.speaks();
         if !self.kind.is_output() {
             place.pause_ns_max = PAUSE_NS_MAX;
         }
         // What would be counted again is little then.
-        if self.kind.counts_again() {
+        if self.kind.counts_again() || self.is_delta() {
             place.at_a_time = 1;
         }
         place
@@ -138,7 +144,7 @@ fn parse(text: &str, defaults: &Defaults) -> Result<SinkSpec, Fault> {
 impl SinkSpec {
     fn set_format(&mut self, value: &str, defaults: &Defaults) -> Result<(), String> {
         if !self.kind.takes_any_format() {
-            return Err(format!("format: there is only one here, {}", self.layout.format));
+            return Err(format!("format: there is only one here, {}", self.speaks()));
         }
         let format: ReportFormat = value.parse().map_err(|error| format!("format: {error}"))?;
         self.layout = Layout { omits_idle: defaults.omits_idle, ..Layout::of(format) };
@@ -151,6 +157,11 @@ impl SinkSpec {
         }
         match key {
             "format" => Ok(true),
+            "temporality" => {
+                let known = [("cumulative", Number::Total), ("delta", Number::Count)];
+                self.layout.number = word(value, &known)?;
+                Ok(true)
+            }
             "interval" => {
                 let interval = self.parse_interval(value, defaults)?;
                 // Each window alone is what there is without.
@@ -164,9 +175,22 @@ impl SinkSpec {
         }
     }
 
+    /// What it gets, in a word.
+    fn speaks(&self) -> &'static str {
+        self.kind.speaks().unwrap_or(self.layout.format.name())
+    }
+
+    /// Whether it is a receiver that is told what was gained, and adds up.
+    fn is_delta(&self) -> bool {
+        matches!(self.kind, Kind::Otlp { .. }) && self.layout.number == Number::Count
+    }
+
     /// The keys of the options it takes.
     fn keys(&self) -> Vec<&'static str> {
-        let mut keys = vec!["prefix", "interval", "only", "idle"];
+        let mut keys = match self.kind.shows_totals() {
+            true => vec!["prefix", "only"],
+            false => vec!["prefix", "interval", "only", "idle"],
+        };
         if self.kind.takes_any_format() {
             keys.insert(0, "format");
         }
@@ -200,16 +224,23 @@ impl SinkSpec {
 impl fmt::Display for SinkSpec {
     /// As a person reads it: where, and in parentheses as what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layout { format, prefix, only, .. } = &self.layout;
+        let Layout { prefix, only, .. } = &self.layout;
         match &self.kind {
             Kind::File(path) => write!(f, "{}", path.display())?,
             kind @ (Kind::Stdout
             | Kind::Graphite { .. }
             | Kind::Statsd { .. }
             | Kind::StatsdUnix { .. }
+            | Kind::Prometheus { .. }
+            | Kind::PrometheusUnix { .. }
+            | Kind::Textfile { .. }
+            | Kind::Otlp { .. }
             | Kind::Exec { .. }) => kind.fmt(f)?,
         }
-        write!(f, " ({format}")?;
+        write!(f, " ({}", self.speaks())?;
+        if self.is_delta() {
+            f.write_str(", delta")?;
+        }
         if !prefix.is_empty() {
             write!(f, ", prefix {prefix}")?;
         }

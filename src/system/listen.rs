@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -152,6 +152,13 @@ impl Listening {
         if there.is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == *identity) {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let Listener::UdSocket(socket) = &self.listener;
+        socket.as_fd()
     }
 }
 

@@ -9,6 +9,8 @@ pub mod command;
 pub mod connect;
 pub mod disk;
 pub mod groups;
+pub mod host;
+pub mod http;
 pub mod limits;
 pub mod listen;
 pub mod memory;

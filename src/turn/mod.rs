@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use crate::codec::Malformed;
 use crate::counter::pattern::Selection;
+use crate::counter::table::Columns;
 use crate::note::Note;
 use crate::protocol::{Addition, ErrorCode, Request, Response, Row, SnapshotInfo, Value, Wanted};
 use crate::record::image::Image;
@@ -256,6 +257,11 @@ impl Core {
     /// Freezes the state for a checkpoint.
     pub fn image(&self) -> Image {
         Image::of(&self.state)
+    }
+
+    /// The counters as they are, for whoever wants to look at them for longer.
+    pub fn columns(&self) -> Columns {
+        self.state.table.columns().clone()
     }
 
     /// How many counters there are.

@@ -139,6 +139,11 @@ impl Core {
         self.hasten_sinks();
     }
 
+    /// When the window is to be closed, if there is something in it then.
+    pub fn flush_due_ns(&self) -> u64 {
+        self.schedule.due_boot_ns()
+    }
+
     /// A closed window whose counts are still to be put together, on any thread but the loop's.
     pub fn unsettled(&self) -> Option<Arc<Report>> {
         self.state.unsettled().cloned()

@@ -21,6 +21,8 @@ pub struct SinkPlace {
     pub place: String,
     /// How reports read for it.
     pub layout: Layout,
+    /// What it gets, in a word.
+    pub speaks: &'static str,
     /// Reports handed to it at a time.
     pub at_a_time: usize,
     /// How long it is left alone at most after it failed; each time longer than before.
@@ -33,6 +35,7 @@ impl SinkPlace {
         SinkPlace {
             place: place.to_owned(),
             layout: Layout::of(format),
+            speaks: format.name(),
             at_a_time: REPORTS_OFFERED_MAX,
             pause_ns_max: RETRY_NS,
         }
@@ -333,7 +336,7 @@ impl Core {
             });
             let mut fact = |key: &str, value| facts.push((format!("sink_{number}_{key}"), value));
             fact("place", Value::Text(run.place.place.clone()));
-            fact("format", Value::Text(run.place.layout.format.to_string()));
+            fact("format", Value::Text(run.place.speaks.into()));
             fact("windows_owed", Value::Number(windows));
             fact("counts_owed", Value::Number(counts));
             if let Some(at) = run.last_success_ms {

@@ -2,6 +2,7 @@
 //! is not.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use countd::commands::settings::VARIABLES;
@@ -163,6 +164,13 @@ fn every_key_that_a_daemon_prints_is_explained_and_no_other() {
     home.ok(&["incr", "b"]);
     home.ok(&["flush"]);
     daemon.line();
+    printed.extend(keys(&home));
+    drop(daemon);
+    let metrics = home.path("metrics");
+    let _daemon = home.serve(&["--sink", &format!("prometheus+unix:{}", metrics.display())]);
+    let mut scraper = std::os::unix::net::UnixStream::connect(metrics).unwrap();
+    scraper.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    scraper.read_to_end(&mut Vec::new()).unwrap();
     printed.extend(keys(&home));
 
     let text = page("status").render();

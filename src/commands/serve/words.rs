@@ -53,6 +53,9 @@ pub(super) fn say_where(
     };
     teller.tell(Level::Info, &restored);
     teller.tell(Level::Info, &reports(config));
+    for spec in config.sinks.iter().filter(|spec| spec.kind.is_scraped()) {
+        teller.tell(Level::Info, &format!("to be scraped: {spec}"));
+    }
     hints(config).iter().for_each(|hint| teller.tell(Level::Info, hint));
     let how = match handed {
         true => "handed over".to_owned(),
@@ -63,28 +66,40 @@ pub(super) fn say_where(
 
 /// What the settings do not show and people come upon late.
 pub(super) fn hints(config: &Config) -> Vec<String> {
-    let is_unsaid =
-        |sink: &&SinkSpec| matches!(sink.kind, Kind::Graphite { .. }) && sink.interval.is_none();
-    let sinks = config.sinks.iter().filter(is_unsaid);
     let interval = short(config.interval);
     let hint = |sink: &SinkSpec| {
-        format!(
-            "{}: a value every {interval}; Graphite keeps the last of each step of its storage, so if a step is \
-             longer, say so with the option interval=",
-            sink.place()
-        )
+        let place = sink.place();
+        if let Kind::Graphite { .. } = sink.kind
+            && sink.interval.is_none()
+        {
+            return Some(format!(
+                "{place}: a value every {interval}; Graphite keeps the last of each step of its storage, so if a step \
+                 is longer, say so with the option interval="
+            ));
+        }
+        if let Kind::Textfile { path, .. } = &sink.kind
+            && path.extension().is_none_or(|end| end != "prom")
+        {
+            let what = "node_exporter reads no file whose name does not end in .prom";
+            return Some(format!("{place}: {what}"));
+        }
+        None
     };
-    sinks.map(hint).collect()
+    config.sinks.iter().filter_map(hint).collect()
 }
 
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
     let aligned = if config.aligned { " (aligned)" } else { "" };
-    let places: Vec<String> = config.sinks.iter().map(SinkSpec::to_string).collect();
-    if places.is_empty() {
+    let reported = config.sinks.iter().filter(|spec| !spec.kind.is_scraped());
+    let places: Vec<String> = reported.map(SinkSpec::to_string).collect();
+    if places.is_empty() && config.sinks.is_empty() {
         return format!(
             "flushes every {interval}{aligned}; the journal gets no counts: say where to with --log-file or --sink"
         );
+    }
+    if places.is_empty() {
+        return format!("flushes every {interval}{aligned}, reports to nobody");
     }
     format!("reports every {interval}{aligned} to {}", places.join(" and "))
 }

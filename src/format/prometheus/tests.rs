@@ -14,7 +14,16 @@ fn row(name: &str, total: u64) -> Row<'_> {
 fn text(rows: &[Row<'_>]) -> (String, Vec<Collision>) {
     let mut out = Vec::new();
     let collisions = render(rows, &mut out);
-    (String::from_utf8(out).unwrap(), collisions)
+    assert_eq!(collisions.named.len(), collisions.number.min(NAMED_MAX));
+    (String::from_utf8(out).unwrap(), collisions.named)
+}
+
+/// All of it, in pieces of this size.
+fn pieces(rows: &[Row<'_>], shown: &Shown, dialect: Dialect, bytes: usize) -> String {
+    let (index, _) = Index::of(&rows, shown);
+    let (mut out, mut progress) = (Vec::new(), Progress::default());
+    while !index.render(&rows, dialect, &mut progress, bytes, &mut out) {}
+    String::from_utf8(out).unwrap()
 }
 
 type Labels = BTreeMap<String, String>;
@@ -143,6 +152,9 @@ fn names_are_mapped_to_what_prometheus_allows() {
         ("bytes_total", "bytes_total"),
         ("bytes.total", "bytes_total"),
         ("total", "total_total"),
+        ("_total", "_total_total"),
+        ("countd.increments", "_countd_increments_total"),
+        ("countd", "countd_total"),
     ] {
         let (text, collisions) = text(&[row(name, 1)]);
         let expected = format!("# HELP {family} {name}\n# TYPE {family} counter\n{family} 1\n");
@@ -191,6 +203,52 @@ fn a_label_stands_once_and_not_without_a_value() {
 }
 
 #[test]
+fn open_metrics_has_the_family_without_total_and_the_time_of_creation() {
+    let mut rows = [row("a.total,x=1", 5), row("a", 3), row("a\"b", 1)];
+    rows[0].created_ms = 1_795_352_405_007;
+    let expected = "\
+# TYPE a_b counter
+# HELP a_b a\\\"b
+a_b_total 1
+a_b_created 0.000
+# TYPE a counter
+# HELP a a
+a_total 3
+a_created 0.000
+a_total{x=\"1\"} 5
+a_created{x=\"1\"} 1795352405.007
+";
+    let created = Dialect::OpenMetrics { created: true };
+    assert_eq!(pieces(&rows, &Shown::default(), created, usize::MAX), expected);
+    let without: String = expected
+        .lines()
+        .filter(|line| !line.contains("_created"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let dialect = Dialect::OpenMetrics { created: false };
+    assert_eq!(pieces(&rows, &Shown::default(), dialect, 1), without);
+}
+
+#[test]
+fn a_time_of_creation_is_left_out_where_it_would_read_as_another_counter() {
+    let rows = [row("a", 3), row("a.created", 1)];
+    let created = Dialect::OpenMetrics { created: true };
+    let text = pieces(&rows, &Shown::default(), created, usize::MAX);
+    assert!(text.ends_with("# TYPE a counter\n# HELP a a\na_total 3\n"), "{text}");
+}
+
+#[test]
+fn a_prefix_stands_before_each_name_and_a_pattern_leaves_others_out() {
+    let shown = Shown { prefix: "web.".into(), only: Some(Pattern::parse("a*").unwrap()) };
+    let rows = [row("a", 1), row("b", 2), row("ab,x=1", 3)];
+    let text = pieces(&rows, &shown, Dialect::Text, 1);
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["web_a_total 1", "web_ab_total{x=\"1\"} 3"]);
+    let odd = Shown { prefix: "9.".into(), only: None };
+    assert!(pieces(&rows, &odd, Dialect::Text, 1).contains("\n_9_a_total 1\n"));
+}
+
+#[test]
 fn no_rows_are_no_bytes() {
     assert_eq!(text(&[]), (String::new(), vec![]));
 }
@@ -227,6 +285,8 @@ proptest! {
         let (text, collisions) = text(&rows);
         let samples = read(&text).map_err(TestCaseError::fail)?;
         prop_assert_eq!(samples.len().saturating_add(collisions.len()), rows.len());
+        prop_assert_eq!(pieces(&rows, &Shown::default(), Dialect::Text, 40), text.clone());
+        prop_assert!(samples.keys().all(|(family, _)| !family.starts_with("countd_")));
         prop_assert!(samples.values().all(|&value| value == total));
         for collision in &collisions {
             prop_assert!(names.contains(&collision.shown) && names.contains(&collision.left_out));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Fault;
+use super::otlp::{OTLP_PATH, attribute, parse_attributes, parse_url};
 use crate::format::ReportFormat;
 use crate::format::duration::{parse_duration, short};
 use crate::format::layout::word;
@@ -55,6 +56,42 @@ pub enum Kind {
         /// How long it may take nothing.
         timeout: Duration,
     },
+    /// A port that Prometheus scrapes.
+    Prometheus {
+        /// Where it listens.
+        at: Address,
+        /// Whether OpenMetrics tells when a counter was created.
+        created: bool,
+    },
+    /// A Unix socket that is scraped.
+    PrometheusUnix {
+        /// The socket.
+        path: PathBuf,
+        /// Whether OpenMetrics tells when a counter was created.
+        created: bool,
+    },
+    /// A file with totals for node_exporter.
+    Textfile {
+        /// Its path.
+        path: PathBuf,
+        /// It goes when the daemon stops.
+        removed: bool,
+    },
+    /// An OpenTelemetry receiver, over HTTP.
+    Otlp {
+        /// Where it listens.
+        to: Address,
+        /// The path of its metrics.
+        path: String,
+        /// What the service is called.
+        service: String,
+        /// What the host is called, if not what it calls itself.
+        host: Option<String>,
+        /// More attributes of what sends.
+        attributes: Vec<(String, String)>,
+        /// How long it may take over a request.
+        timeout: Duration,
+    },
     /// A command that reads each report.
     Exec {
         /// The command as it was given, which is its place.
@@ -69,12 +106,16 @@ pub enum Kind {
 }
 
 /// Every kind, as it is written.
-pub const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 10] = [
     "stdout",
     "file:PATH",
     "graphite://HOST:PORT",
     "statsd://HOST:PORT",
     "statsd+unix:PATH",
+    "prometheus://ADDR:PORT",
+    "prometheus+unix:PATH",
+    "textfile:PATH",
+    "otlp+http://HOST:PORT[/PATH]",
     "exec:COMMAND",
 ];
 
@@ -115,6 +156,22 @@ impl Kind {
                 packet: PACKET_BYTES,
                 timeout: TIMEOUT,
             }),
+            "prometheus" => Ok(Kind::Prometheus { at: parse_address(at, rest)?, created: true }),
+            "prometheus+unix" => {
+                Ok(Kind::PrometheusUnix { path: parse_path(at, rest)?, created: true })
+            }
+            "textfile" => Ok(Kind::Textfile { path: parse_path(at, rest)?, removed: false }),
+            "otlp+http" => {
+                let (to, path) = parse_url(at, rest)?;
+                Ok(Kind::Otlp {
+                    to,
+                    path,
+                    service: "countd".into(),
+                    host: None,
+                    attributes: Vec::new(),
+                    timeout: TIMEOUT,
+                })
+            }
             "exec" => Ok(Kind::Exec {
                 text: rest.trim().to_owned(),
                 words: split_words(at, rest)?,
@@ -144,8 +201,16 @@ impl Kind {
     /// The path it writes to, as far as it has one.
     pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
-            Kind::File(path) | Kind::StatsdUnix { path, .. } => Some(path),
-            Kind::Stdout | Kind::Graphite { .. } | Kind::Statsd { .. } | Kind::Exec { .. } => None,
+            Kind::File(path)
+            | Kind::StatsdUnix { path, .. }
+            | Kind::PrometheusUnix { path, .. }
+            | Kind::Textfile { path, .. } => Some(path),
+            Kind::Stdout
+            | Kind::Graphite { .. }
+            | Kind::Statsd { .. }
+            | Kind::Prometheus { .. }
+            | Kind::Otlp { .. }
+            | Kind::Exec { .. } => None,
         }
     }
 
@@ -155,8 +220,39 @@ impl Kind {
             Kind::Stdout => wanted.unwrap_or(ReportFormat::Plain),
             Kind::File(_) => wanted.unwrap_or(ReportFormat::Logfmt),
             Kind::Exec { .. } => wanted.unwrap_or(ReportFormat::Json),
+            // Reports are not what it shows.
+            Kind::Prometheus { .. }
+            | Kind::PrometheusUnix { .. }
+            | Kind::Textfile { .. }
+            | Kind::Otlp { .. } => ReportFormat::Plain,
             Kind::Graphite { .. } => ReportFormat::Graphite,
             Kind::Statsd { .. } | Kind::StatsdUnix { .. } => ReportFormat::Statsd,
+        }
+    }
+
+    /// Whether it is come to, and handed nothing.
+    pub fn is_scraped(&self) -> bool {
+        matches!(self, Kind::Prometheus { .. } | Kind::PrometheusUnix { .. })
+    }
+
+    /// Whether it shows the counters as they are, in the format of Prometheus, and no reports.
+    pub(super) fn shows_totals(&self) -> bool {
+        self.is_scraped() || matches!(self, Kind::Textfile { .. })
+    }
+
+    /// What it gets instead of reports in a text format, if anything.
+    pub(super) fn speaks(&self) -> Option<&'static str> {
+        match self {
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } | Kind::Textfile { .. } => {
+                Some("prometheus")
+            }
+            Kind::Otlp { .. } => Some("otlp"),
+            Kind::Stdout
+            | Kind::File(_)
+            | Kind::Graphite { .. }
+            | Kind::Statsd { .. }
+            | Kind::StatsdUnix { .. }
+            | Kind::Exec { .. } => None,
         }
     }
 
@@ -167,7 +263,7 @@ impl Kind {
 
     /// Whether it is on this machine and no program that may be away.
     pub(super) fn is_output(&self) -> bool {
-        matches!(self, Kind::Stdout | Kind::File(_))
+        matches!(self, Kind::Stdout | Kind::File(_) | Kind::Textfile { .. })
     }
 
     /// Whether it counts a report again that it gets again.
@@ -185,6 +281,7 @@ impl Kind {
                 "timeout",
                 Kind::Graphite { timeout, .. }
                 | Kind::StatsdUnix { timeout, .. }
+                | Kind::Otlp { timeout, .. }
                 | Kind::Exec { timeout, .. },
             ) => *timeout = parse_timeout(value)?,
             ("packet", Kind::Statsd { packet, .. } | Kind::StatsdUnix { packet, .. }) => {
@@ -193,6 +290,18 @@ impl Kind {
                 *packet =
                     bytes.ok_or_else(|| format!("from {least} to {most} bytes are allowed"))?;
             }
+            (
+                "created",
+                Kind::Prometheus { created, .. } | Kind::PrometheusUnix { created, .. },
+            ) => {
+                *created = word(value, &[("yes", true), ("no", false)])?;
+            }
+            ("remove", Kind::Textfile { removed, .. }) => {
+                *removed = word(value, &[("no", false), ("yes", true)])?;
+            }
+            ("service", Kind::Otlp { service, .. }) => *service = attribute(value)?,
+            ("host", Kind::Otlp { host, .. }) => *host = Some(attribute(value)?),
+            ("attributes", Kind::Otlp { attributes, .. }) => *attributes = parse_attributes(value)?,
             ("shell", Kind::Exec { shell, .. }) => {
                 *shell = word(value, &[("no", false), ("yes", true)])?;
             }
@@ -208,6 +317,9 @@ impl Kind {
             Kind::Graphite { .. } => &["ack", "timeout"],
             Kind::Statsd { .. } => &["packet"],
             Kind::StatsdUnix { .. } => &["packet", "timeout"],
+            Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => &["created"],
+            Kind::Textfile { .. } => &["remove"],
+            Kind::Otlp { .. } => &["temporality", "service", "host", "attributes", "timeout"],
             Kind::Exec { .. } => &["shell", "timeout"],
         }
     }
@@ -222,6 +334,11 @@ impl fmt::Display for Kind {
             Kind::Graphite { to, .. } => write!(f, "graphite://{to}"),
             Kind::Statsd { to, .. } => write!(f, "statsd://{to}"),
             Kind::StatsdUnix { path, .. } => write!(f, "statsd+unix:{}", path.display()),
+            Kind::Prometheus { at, .. } => write!(f, "prometheus://{at}"),
+            Kind::PrometheusUnix { path, .. } => write!(f, "prometheus+unix:{}", path.display()),
+            Kind::Textfile { path, .. } => write!(f, "textfile:{}", path.display()),
+            Kind::Otlp { to, path, .. } if path == OTLP_PATH => write!(f, "otlp+http://{to}"),
+            Kind::Otlp { to, path, .. } => write!(f, "otlp+http://{to}{path}"),
             Kind::Exec { text, .. } => write!(f, "exec:{text}"),
         }
     }
@@ -245,7 +362,7 @@ fn parse_timeout(value: &str) -> Result<Duration, String> {
 }
 
 /// `//HOST:PORT`, which begins at this byte of the whole.
-fn parse_address(at: usize, text: &str) -> Result<Address, Fault> {
+pub(super) fn parse_address(at: usize, text: &str) -> Result<Address, Fault> {
     let Some(rest) = text.strip_prefix("//") else {
         return Err((at, "//HOST:PORT follows".into()));
     };

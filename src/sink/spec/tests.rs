@@ -23,6 +23,11 @@ fn each_kind_has_its_place_and_its_usual_format() {
         ("graphite://[::1]:2003?ack=sent&timeout=3s", "graphite://[::1]:2003", "graphite"),
         ("statsd://h:8125?tags=dogstatsd&packet=512", "statsd://h:8125", "statsd"),
         ("statsd+unix:/run/s?timeout=2", "statsd+unix:/run/s", "statsd"),
+        ("prometheus://0.0.0.0:9464?only=a*&created=no", "prometheus://0.0.0.0:9464", "plain"),
+        ("prometheus+unix:/run/m?prefix=a", "prometheus+unix:/run/m", "plain"),
+        ("otlp+http://h:4318?host=a&attributes=b=c,d=e", "otlp+http://h:4318", "plain"),
+        ("otlp+http://[::1]:1/x?service=y", "otlp+http://[::1]:1/x", "plain"),
+        ("textfile:/a.prom?remove=yes", "textfile:/a.prom", "plain"),
         ("exec: a b%20c  d?shell=no", "exec:a b%20c  d", "json"),
         ("exec:a 'b?shell=yes&format=plain", "exec:a 'b", "plain"),
     ] {
@@ -62,6 +67,20 @@ fn a_command_has_its_words_or_is_one_text_for_a_shell() {
     };
     assert_eq!(words("exec: a b%20c  d%3F"), ["a", "b c", "d?"]);
     assert_eq!(words("exec:date +%25s | x 'y z'?shell=yes"), ["date +%s | x 'y z'"]);
+}
+
+#[test]
+fn a_receiver_of_otlp_gets_totals_or_what_was_gained() {
+    let totals = spec("otlp+http://h:4318/v1/metrics?prefix=a");
+    assert_eq!(totals.layout.to_string(), "plain?prefix=a.&idle=omit&value=total");
+    assert_eq!(totals.to_string(), "otlp+http://h:4318 (otlp, prefix a.)");
+    assert!(totals.sink_place().at_a_time > 1);
+    let gained = spec("otlp+http://h:4318?temporality=delta&interval=10s&attributes=a=b=c, d=e");
+    assert_eq!(gained.to_string(), "otlp+http://h:4318 (otlp, delta, every 10 s)");
+    assert_eq!((gained.sink_place().at_a_time, gained.layout.number), (1, Number::Count));
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let Kind::Otlp { path, attributes, .. } = gained.kind else { panic!() };
+    assert_eq!((&*path, attributes), ("/v1/metrics", vec![pair("a", "b=c"), pair("d", "e")]));
 }
 
 #[test]
@@ -111,6 +130,18 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("statsd://h:1?packet=9", "packet: from 512 to 65507 bytes are allowed"),
         ("statsd://h:1?timeout=1s", "there is no option \"timeout\" here, but prefix, "),
         ("statsd+unix:", "at character 13: the path is empty"),
+        ("prometheus://h", "at character 15: the port is missing"),
+        (
+            "prometheus://h:1?idle=zero",
+            "there is no option \"idle\" here, but prefix, only, created;",
+        ),
+        ("prometheus://h:1?format=json", "format: there is only one here, prometheus"),
+        ("otlp+http://h/x", "the port is missing"),
+        ("otlp+http:/x", "at character 11: //HOST:PORT follows"),
+        ("otlp+http://h:1/é", "at character 16: 'é' is no part of a path of HTTP"),
+        ("otlp+http://h:1?attributes=a", "attributes: attributes are written KEY=VALUE"),
+        ("otlp+http://h:1?temporality=x", "temporality: \"x\" is not one of cumulative, delta"),
+        ("stdout?temporality=delta", "there is no option \"temporality\" here"),
         ("exec: ", "at character 6: a command of 1 to 256 words follows"),
         ("exec:sh -c 'x'", "a ' means nothing without a shell"),
         ("exec:date +%s", "at character 12: two hexadecimal digits"),

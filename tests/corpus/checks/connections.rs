@@ -91,6 +91,7 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
         limits: ConnectionLimits { connections_max, per_user_max: connections_max, owner: OWNER },
         about: Vec::new(),
         folder: None,
+        scrapes: Vec::new(),
         spool: None,
         hangup_stops: false,
         supervisor: None,

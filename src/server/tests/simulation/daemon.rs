@@ -211,6 +211,7 @@ impl Simulation {
                 owner: OWNER,
             },
             about: Vec::new(),
+            scrapes: Vec::new(),
             spool,
             folder: None,
             hangup_stops: false,
