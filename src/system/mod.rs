@@ -9,6 +9,7 @@ pub mod command;
 pub mod connect;
 pub mod disk;
 pub mod groups;
+pub mod host;
 pub mod limits;
 pub mod listen;
 pub mod memory;

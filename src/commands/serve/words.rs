@@ -79,7 +79,7 @@ pub(super) fn hints(config: &Config) -> Vec<String> {
 
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
-    let aligned = if config.aligned { " (aligned)" } else { "" };
+    let aligned = if config.aligned.is_some() { " (aligned)" } else { "" };
     let places: Vec<String> = config.sinks.iter().map(SinkSpec::to_string).collect();
     if places.is_empty() {
         return format!(
