@@ -99,8 +99,8 @@ fn statsd_has_every_count_while_nothing_happens_to_it() {
     assert_eq!(daemon.stop().code, 0);
     statsd.wait_for(&counted);
     let _daemon = serve();
-    // Some hundred packets at once.
-    let names = (0..20_000).map(|n| format!("many.{n}"));
+    // As many packets at once as the kernel keeps for it, however late it reads them: more may be lost.
+    let names = (0..2_000).map(|n| format!("many.{n}"));
     let lines: String = names.clone().map(|name| format!("{name} 7\n")).collect();
     assert_eq!(home.pipe(&["incr", "--stdin"], lines.as_bytes()).code, 0);
     counted.extend(names.map(|name| (name, 7)));
