@@ -199,7 +199,7 @@ fn turns(names: &[String], times: u64) -> Result<()> {
         counters_per_user_max: 1_000_000,
         owner: 0,
         interval: Duration::from_secs(5),
-        aligned: false,
+        aligned: None,
         with_idle: false,
         owed_bytes_max: OWED_BYTES_MAX,
     };

@@ -692,7 +692,7 @@ _countd_words() {
             return 0
             ;;
         countd__subcmd__serve)
-            opts="-h --socket --socket-mode --socket-group --interval --aligned --log-file --sink --owed-max --format --idle --state-dir --ephemeral --spool-dir --fsync --max-counters --max-counters-per-user --max-connections --check --help"
+            opts="-h --socket --socket-mode --socket-group --interval --aligned --offset --log-file --sink --owed-max --format --idle --state-dir --ephemeral --spool-dir --fsync --max-counters --max-counters-per-user --max-connections --check --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -728,6 +728,13 @@ _countd_words() {
                     return 0
                     ;;
                 --interval)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --offset)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -48,6 +48,7 @@ complete -c countd -n "__fish_countd_using_subcommand serve" -l socket -d 'The d
 complete -c countd -n "__fish_countd_using_subcommand serve" -l socket-mode -d 'Permission bits of the socket, octal, whatever the umask [default: 0666 in /run/countd, else 0600]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l socket-group -d 'Group of the socket, by name or number [default: that of the process]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l interval -d 'Time from one flush to the next, such as 5s, 500ms or 2m; a bare number is seconds [default: 5s]' -r -f
+complete -c countd -n "__fish_countd_using_subcommand serve" -l offset -d 'With --aligned, how long after those moments: less than the interval, or auto, which differs from host to host and stays the same on each, so that a fleet does not flush at one moment [default: 0s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l log-file -d 'Append reports to this file; - is stdout, the default. May be given several times' -r -F
 complete -c countd -n "__fish_countd_using_subcommand serve" -l sink -d 'Where reports go, as KIND:WHERE?OPTIONS; see SINKS below. May be given several times' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l owed-max -d 'Memory for reports that sinks have not taken, all together; past it the oldest are merged [default: 64MiB]' -r -f

@@ -74,7 +74,8 @@ impl Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     interval_ns: u64,
-    aligned: bool,
+    /// Aligned flushes come so long after multiples of the interval.
+    offset_ns: Option<u64>,
     due_boot_ns: u64,
 }
 
@@ -84,13 +85,15 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 pub const INTERVAL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Schedule {
-    /// A schedule whose first flush is due an interval after `start`, or, when aligned, at the next
-    /// multiple of the interval by the wall clock. The interval is kept within [`INTERVAL_MIN`] and
+    /// A schedule whose first flush is due an interval after `start`, or, when `aligned`, so long after the
+    /// next multiple of the interval by the wall clock. The interval is kept within [`INTERVAL_MIN`] and
     /// [`INTERVAL_MAX`].
-    pub fn new(interval: Duration, aligned: bool, start: Moment) -> Schedule {
+    pub fn new(interval: Duration, aligned: Option<Duration>, start: Moment) -> Schedule {
         let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        let mut schedule = Schedule { interval_ns, aligned, due_boot_ns: start.boot_ns };
+        let offset = |offset: Duration| u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
+        let offset_ns = aligned.map(offset);
+        let mut schedule = Schedule { interval_ns, offset_ns, due_boot_ns: start.boot_ns };
         schedule.due_boot_ns = schedule.boundary_after(start);
         schedule
     }
@@ -130,13 +133,15 @@ impl Schedule {
         Some(now.at_boot(last))
     }
 
-    /// The first boundary after `now`. Aligned, it is a multiple of the interval by the wall clock at
+    /// The first boundary after `now`. Aligned, it is one by the wall clock that is at
     /// least half an interval away, so that a clock being slewed makes no sliver of a window.
     fn boundary_after(&self, now: Moment) -> u64 {
-        if self.aligned {
+        if let Some(offset_ns) = self.offset_ns {
             let wall_ns = u128::from(now.wall_ms).saturating_mul(u128::from(NS_PER_MS));
             let interval = u128::from(self.interval_ns);
-            let into = wall_ns.checked_rem(interval).unwrap_or(0);
+            let rem = |ns: u128| ns.checked_rem(interval).unwrap_or(0);
+            let into =
+                rem(rem(wall_ns).saturating_add(interval.saturating_sub(rem(offset_ns.into()))));
             let mut wait = interval.saturating_sub(into);
             if wait.saturating_mul(2) < interval {
                 wait = wait.saturating_add(interval);
@@ -151,6 +156,13 @@ impl Schedule {
     }
 }
 
+/// The offset of the host that has this number: as much of the interval as the number is of all there are, in
+/// whole milliseconds.
+pub fn offset_of(interval: Duration, host: u32) -> Duration {
+    let offset_ms = interval.as_millis().saturating_mul(host.into()) >> u32::BITS;
+    Duration::from_millis(u64::try_from(offset_ms).unwrap_or(0))
+}
+
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "tests reckon with small numbers")]
 mod tests {
@@ -163,7 +175,7 @@ mod tests {
     }
 
     fn five(start: Moment) -> Schedule {
-        Schedule::new(Duration::from_secs(5), false, start)
+        Schedule::new(Duration::from_secs(5), None, start)
     }
 
     #[test]
@@ -204,7 +216,7 @@ mod tests {
     #[test]
     fn aligned_flushes_are_multiples_of_the_interval_by_the_wall_clock() {
         let start = Moment { wall_ms: 1_700_000_003_200, boot_ns: 77 * S };
-        let mut schedule = Schedule::new(Duration::from_secs(10), true, start);
+        let mut schedule = Schedule::new(Duration::from_secs(10), Some(Duration::ZERO), start);
         assert_eq!(schedule.due_boot_ns(), 77 * S + 6_800_000_000);
         let flush = start.at_boot(schedule.due_boot_ns() + S / 2);
         schedule.flushed(flush);
@@ -214,8 +226,36 @@ mod tests {
     #[test]
     fn an_aligned_flush_that_comes_a_little_early_is_not_followed_by_a_sliver() {
         let start = Moment { wall_ms: 1_700_000_009_998, boot_ns: 50 * S };
-        let schedule = Schedule::new(Duration::from_secs(10), true, start);
+        let schedule = Schedule::new(Duration::from_secs(10), Some(Duration::ZERO), start);
         assert_eq!(schedule.due_boot_ns(), 60 * S + 2_000_000);
+    }
+
+    #[test]
+    fn an_offset_moves_aligned_flushes_behind_the_multiples() {
+        for (start_ms, offset_ms, due_ms) in [
+            (0, 4_000, 14_000),
+            (3_000, 4_000, 14_000),
+            (4_000, 4_000, 14_000),
+            (8_900, 4_000, 14_000),
+            (9_100, 4_000, 24_000),
+            (5_000, 14_000, 14_000),
+        ] {
+            let start =
+                Moment { wall_ms: 1_700_000_000_000 + start_ms, boot_ns: start_ms * 1_000_000 };
+            let offset = Duration::from_millis(offset_ms);
+            let schedule = Schedule::new(Duration::from_secs(10), Some(offset), start);
+            assert_eq!(schedule.due_boot_ns(), due_ms * 1_000_000, "{start_ms} {offset_ms}");
+        }
+    }
+
+    #[test]
+    fn the_offset_of_a_host_is_within_any_interval() {
+        let five = Duration::from_secs(5);
+        assert_eq!(offset_of(five, 0), Duration::ZERO);
+        assert_eq!(offset_of(five, 1 << 31), Duration::from_millis(2_500));
+        assert_eq!(offset_of(five, u32::MAX), Duration::from_millis(4_999));
+        assert!(offset_of(INTERVAL_MAX, u32::MAX) < INTERVAL_MAX);
+        assert!(offset_of(INTERVAL_MIN, u32::MAX) < INTERVAL_MIN);
     }
 
     #[test]
@@ -249,13 +289,13 @@ mod tests {
     #[test]
     fn hostile_numbers_saturate() {
         let now = Moment { wall_ms: u64::MAX, boot_ns: u64::MAX };
-        for aligned in [false, true] {
+        for aligned in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
             let mut schedule = Schedule::new(Duration::MAX, aligned, now);
             schedule.flushed(now);
             schedule.skip_empty(now);
             assert_eq!(schedule.due_boot_ns(), u64::MAX);
         }
-        assert_eq!(Schedule::new(Duration::ZERO, false, at(0)).interval(), INTERVAL_MIN);
+        assert_eq!(Schedule::new(Duration::ZERO, None, at(0)).interval(), INTERVAL_MIN);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `countd serve`: the daemon's options.
 
+mod aligned;
 mod check;
 mod sinks;
 mod socket;
@@ -80,6 +81,10 @@ pub struct ServeArgs {
     /// Flush at multiples of the interval by the wall clock
     #[arg(long)]
     pub aligned: bool,
+    /// With --aligned, how long after those moments: less than the interval, or auto, which differs from host to
+    /// host and stays the same on each, so that a fleet does not flush at one moment [default: 0s]
+    #[arg(long, value_name = "DURATION|auto", allow_hyphen_values = true, value_hint = ValueHint::Other)]
+    pub offset: Option<String>,
     /// Append reports to this file; - is stdout, the default. May be given several times
     #[arg(
         long,
@@ -320,7 +325,7 @@ fn config(
         sinks,
         owed_bytes_max,
         interval,
-        aligned: settings.switch(settings::ALIGNED, args.aligned, false)?,
+        aligned: aligned::offset(args, settings, interval)?,
         counters_max: counters_max.unwrap_or(1_000_000),
         counters_per_user_max,
         connections_max: usize::try_from(connections_max.unwrap_or(1024)).unwrap_or(usize::MAX),

@@ -43,6 +43,7 @@ settings! {
     SOCKET_GROUP "--socket-group" "COUNTD_SOCKET_GROUP"
     INTERVAL "--interval" "COUNTD_INTERVAL"
     ALIGNED "--aligned" "COUNTD_ALIGNED"
+    OFFSET "--offset" "COUNTD_OFFSET"
     LOG_FILE "--log-file" "COUNTD_LOG_FILE"
     SINK "--sink" "COUNTD_SINK"
     OWED_MAX "--owed-max" "COUNTD_OWED_MAX"

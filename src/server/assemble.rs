@@ -60,8 +60,8 @@ pub struct Config {
     pub owed_bytes_max: usize,
     /// Spacing of flushes.
     pub interval: Duration,
-    /// Whether flushes come at multiples of the interval by the wall clock.
-    pub aligned: bool,
+    /// If flushes come at multiples of the interval by the wall clock, how long after those.
+    pub aligned: Option<Duration>,
     /// Whether idle counters are reported with 0.
     pub with_idle: bool,
     /// Counters in all.
@@ -85,7 +85,7 @@ impl Config {
             sinks: Vec::new(),
             owed_bytes_max: OWED_BYTES_MAX,
             interval: Duration::from_secs(5),
-            aligned: false,
+            aligned: None,
             with_idle: false,
             counters_max: 1_000_000,
             counters_per_user_max: None,

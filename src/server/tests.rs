@@ -131,7 +131,7 @@ impl Daemon {
                 counters_per_user_max: 1_000_000,
                 owner: OWNER,
                 interval: Duration::from_secs(5),
-                aligned: false,
+                aligned: None,
                 with_idle: false,
                 owed_bytes_max: OWED_BYTES_MAX,
             },

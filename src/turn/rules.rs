@@ -13,8 +13,8 @@ pub struct Rules {
     pub owner: u32,
     /// Spacing of flushes.
     pub interval: Duration,
-    /// Whether flushes come at multiples of the interval by the wall clock.
-    pub aligned: bool,
+    /// If flushes come at multiples of the interval by the wall clock, how long after those.
+    pub aligned: Option<Duration>,
     /// Whether idle counters are reported with 0.
     pub with_idle: bool,
     /// Memory for closed windows that sinks are owed; past it, those never offered are merged.

@@ -55,7 +55,7 @@ fn rules() -> Rules {
         counters_per_user_max: 100,
         owner: OWNER,
         interval: Duration::from_secs(5),
-        aligned: false,
+        aligned: None,
         with_idle: false,
         owed_bytes_max: OWED_BYTES_MAX,
     }

@@ -419,6 +419,8 @@ fn a_wrong_sink_is_refused_at_the_start() {
         ),
         (&["--sink", "stdout?interval=7s"], "no multiple of the flush interval, 5 s"),
         (&["--sink", "stdout", "--log-file", "-"], "--sink: stdout is a sink already"),
+        (&["--offset", "auto"], "--offset: only aligned flushes have an offset: add --aligned"),
+        (&["--aligned", "--offset", "5s"], "--offset: 5s is not less than the interval, 5 s"),
         (&["--owed-max", "lots"], "--owed-max: \"lots\" is no size"),
         (&["--owed-max", "1"], "from 64KiB to 64GiB"),
     ] {
@@ -440,12 +442,16 @@ fn check_says_what_would_be_served_and_touches_nothing() {
     let state = home.path("none/state");
     let mut command =
         home.client(["serve", "--check", "--sink", "graphite://[::1]:2003?interval=1m"]);
-    command.arg("--state-dir").arg(&state).args(["--aligned", "--log-file"]).arg(home.path("log"));
+    command
+        .arg("--state-dir")
+        .arg(&state)
+        .args(["--aligned", "--offset=2s", "--log-file"])
+        .arg(home.path("log"));
     let ran = Ran::of(command.stdout(Stdio::piped()).output().unwrap());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
     for line in [
         format!("state folder          {}\n", state.display()),
-        "flush interval        5 s, by the wall clock\n".into(),
+        "flush interval        5 s, by the wall clock and 2 s later\n".into(),
         format!("sink                  {} (logfmt)\n", home.path("log").display()),
         "sink                  graphite://[::1]:2003 (graphite, every 1 min)\n".into(),
         "windows owed          up to 64 MiB\n".into(),

@@ -1,5 +1,7 @@
 //! `serve --check`: what the settings would make, without touching any of it.
 
+use std::time::Duration;
+
 use super::words::{Journals, hints};
 use crate::format::duration::short;
 use crate::format::size::size;
@@ -20,7 +22,11 @@ pub(super) fn describe(config: &Config, socket: &ServeSocket, journals: Journals
         line("spool folder", format!("{}", spool.folder.display()));
     }
     line("fsync", config.fsync.to_string());
-    let aligned = if config.aligned { ", by the wall clock" } else { "" };
+    let aligned = match config.aligned {
+        None => String::new(),
+        Some(Duration::ZERO) => ", by the wall clock".into(),
+        Some(offset) => format!(", by the wall clock and {} later", short(offset)),
+    };
     line("flush interval", format!("{}{aligned}", short(config.interval)));
     for sink in &config.sinks {
         line("sink", sink.to_string());

@@ -90,7 +90,7 @@ pub(super) fn hints(config: &Config) -> Vec<String> {
 
 fn reports(config: &Config) -> String {
     let interval = short(config.interval);
-    let aligned = if config.aligned { " (aligned)" } else { "" };
+    let aligned = if config.aligned.is_some() { " (aligned)" } else { "" };
     let reported = config.sinks.iter().filter(|spec| !spec.kind.is_scraped());
     let places: Vec<String> = reported.map(SinkSpec::to_string).collect();
     if places.is_empty() && config.sinks.is_empty() {

@@ -84,7 +84,7 @@ fn serve(steps: Vec<Step>, calm: bool) -> Vec<Client> {
             counters_per_user_max: 50,
             owner: OWNER,
             interval: Duration::from_secs(5),
-            aligned: false,
+            aligned: None,
             with_idle: false,
             owed_bytes_max: OWED_BYTES_MAX,
         },

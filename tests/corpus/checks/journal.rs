@@ -75,7 +75,7 @@ fn go_on(disk: &MemoryDisk, opened: Opened) {
         counters_per_user_max: 1 << 16,
         owner: OWNER,
         interval: Duration::from_secs(5),
-        aligned: false,
+        aligned: None,
         with_idle: false,
         owed_bytes_max: OWED_BYTES_MAX,
     };

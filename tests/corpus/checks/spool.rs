@@ -118,7 +118,7 @@ fn started(state: State, append: &mut impl FnMut(&[u8])) -> Core {
         counters_per_user_max: 1 << 16,
         owner: 1_000,
         interval: Duration::from_secs(5),
-        aligned: false,
+        aligned: None,
         with_idle: false,
         owed_bytes_max: OWED_BYTES_MAX,
     };

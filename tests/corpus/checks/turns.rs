@@ -66,7 +66,7 @@ impl World {
             counters_per_user_max: 3,
             owner: OWNER,
             interval: Duration::from_secs(5),
-            aligned: kind & 1 != 0,
+            aligned: (kind & 1 != 0).then_some(Duration::ZERO),
             with_idle: kind & 2 != 0,
             owed_bytes_max: OWED_BYTES_MAX,
         };

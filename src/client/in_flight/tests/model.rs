@@ -88,7 +88,7 @@ fn rules() -> Rules {
         counters_per_user_max: 10_000,
         owner: 1_000,
         interval: std::time::Duration::from_secs(3600),
-        aligned: false,
+        aligned: None,
         with_idle: false,
         owed_bytes_max: OWED_BYTES_MAX,
     }

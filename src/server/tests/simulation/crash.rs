@@ -39,7 +39,7 @@ impl Life {
             log: true,
             stdout: true,
             interval: Duration::from_secs(3_600),
-            aligned: false,
+            aligned: None,
             with_idle: false,
             fold_bytes: 400,
             one_folder: false,

@@ -22,7 +22,7 @@ pub(super) struct Settings {
     pub(super) log: bool,
     pub(super) stdout: bool,
     pub(super) interval: Duration,
-    pub(super) aligned: bool,
+    pub(super) aligned: Option<Duration>,
     pub(super) with_idle: bool,
     pub(super) fold_bytes: u64,
     /// Log and state are in one folder.
@@ -82,7 +82,7 @@ impl Settings {
             log,
             stdout,
             interval: Duration::from_millis(dice.pick(&[100, 1_000, 5_000, 3_600_000])),
-            aligned: dice.happens(300),
+            aligned: dice.happens(300).then_some(Duration::ZERO),
             with_idle: dice.happens(200),
             fold_bytes: 200 + dice.any_size(20_000),
             one_folder: dice.happens(200),
