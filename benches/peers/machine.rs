@@ -24,7 +24,8 @@ pub(crate) fn facts(tools: &Tools) -> Result<Vec<String>> {
             "{} x {}{virtual_machine}; Linux {}; {}",
             std::thread::available_parallelism()?,
             field("model name"),
-            kernel.trim(),
+            // Without what who built it has added.
+            kernel.trim().split('-').next().unwrap_or("?"),
             humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()[..10]
                 .to_owned(),
         ),
