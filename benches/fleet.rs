@@ -1,6 +1,7 @@
 //! What a collector sees of a fleet: `cargo bench --bench fleet`. 1,000 hosts with 1,000 counters each, simulated with
 //! countd's own schedule, offsets and rendering: bytes of a report, and how many hosts flush in each 100 ms. No clock
-//! is read, so the figures are the same each time; those in `docs/FLEETS.md` are its output.
+//! is read, so the figures are the same each time; those in `docs/FLEETS.md` are its output. `cargo test` runs it too: it
+//! fails when they are not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,25 +80,48 @@ fn bytes(layout: &Layout) -> usize {
     out.len()
 }
 
+fn layout(format: ReportFormat, tags: TagForm) -> Layout {
+    Layout { prefix: "hosts.web0.".into(), tags, ..Layout::of(format) }
+}
+
+fn graphite() -> usize {
+    bytes(&layout(ReportFormat::Graphite, TagForm::Graphite))
+}
+
 #[expect(clippy::print_stdout, reason = "a benchmark prints")]
 fn main() {
-    let layout = |format, tags| Layout { prefix: "hosts.web0.".into(), tags, ..Layout::of(format) };
-    let graphite = bytes(&layout(ReportFormat::Graphite, TagForm::Graphite));
-    println!("| format | bytes a flush and host | of 1,000 hosts | bytes a second |");
-    println!("|---|---|---|---|");
+    let tables = [load(), spreads()];
+    let document = include_str!("../docs/FLEETS.md");
+    for table in tables {
+        println!("{table}");
+        assert!(document.contains(&table), "docs/FLEETS.md has other figures: put these in");
+    }
+}
+
+/// Bytes of a report in the formats of collectors, as a table.
+fn load() -> String {
+    let mut table =
+        String::from("| format | bytes a flush and host | of 1,000 hosts | bytes a second |\n");
+    table.push_str("|---|---|---|---|\n");
     for (name, bytes) in [
-        ("graphite", graphite),
+        ("graphite", graphite()),
         ("statsd", bytes(&layout(ReportFormat::Statsd, TagForm::Graphite))),
         ("statsd, tags=dogstatsd", bytes(&layout(ReportFormat::Statsd, TagForm::Dogstatsd))),
     ] {
         let all = bytes as f64 * HOSTS as f64;
         let second = all / INTERVAL.as_secs_f64();
-        println!("| {name} | {bytes} | {:.1} MB | {:.1} MB |", all / 1e6, second / 1e6);
+        let (all, second) = (all / 1e6, second / 1e6);
+        table.push_str(&format!("| {name} | {bytes} | {all:.1} MB | {second:.1} MB |\n"));
     }
-    println!(
-        "\n| flushes | 100 ms with any | hosts in the fullest 100 ms | in the median one with any | Graphite's bytes in the fullest |"
+    table
+}
+
+/// How many hosts flush at the same time, as a table.
+fn spreads() -> String {
+    let mut table = String::from(
+        "| flushes | 100 ms with any | hosts in the fullest 100 ms | in the median one with any | Graphite's bytes in the fullest |\n",
     );
-    println!("|---|---|---|---|---|");
+    table.push_str("|---|---|---|---|---|\n");
     let unaligned = spread(|_| None);
     let aligned = spread(|_| Some(Duration::ZERO));
     let offset = spread(|host| Some(offset_of(INTERVAL, host_number(host))));
@@ -110,7 +134,8 @@ fn main() {
         hosts.sort_unstable();
         let (used, most) = (hosts.len() * 100 / slots.len(), hosts.last().copied().unwrap_or(0));
         let median = hosts.get(hosts.len() / 2).copied().unwrap_or(0);
-        let bytes = most as f64 * graphite as f64 / 1e6;
-        println!("| {name} | {used} % | {most} | {median} | {bytes:.1} MB |");
+        let bytes = most as f64 * graphite() as f64 / 1e6;
+        table.push_str(&format!("| {name} | {used} % | {most} | {median} | {bytes:.1} MB |\n"));
     }
+    table
 }

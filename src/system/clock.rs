@@ -36,8 +36,8 @@ pub fn now() -> Moment {
     }
 }
 
-/// Nanoseconds by `CLOCK_BOOTTIME`, for what looks at the clock a few times. It asks the kernel: to find the
-/// kernel's own function for it, which needs no system call, takes as long as twenty.
+/// Nanoseconds by `CLOCK_BOOTTIME`, for what looks at the clock a few times. It asks the kernel: to find the function
+/// that needs no system call takes one, and four pages that are touched for nothing else.
 #[cfg(target_pointer_width = "64")]
 #[expect(
     unsafe_code,

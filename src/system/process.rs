@@ -1,6 +1,6 @@
 //! How the program begins: what Rust's runtime does before `main`, less what a program that lives for a
 //! fraction of a millisecond has no use for. The runtime would also prepare a second stack, on which to tell of
-//! an overflow of the first: half of its system calls, and most of the memory it touches.
+//! an overflow of the first: a third of the system calls that an increment made.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
