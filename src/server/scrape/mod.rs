@@ -249,6 +249,12 @@ impl HttpServer {
     fn accept(&mut self, now_ns: u64, ready: &mut Vec<usize>) {
         self.accept_after_ns = None;
         loop {
+            // Who would have to be turned away waits in the backlog until one of the others has its answer.
+            let mut lines = self.lines.values();
+            if self.lines.len() >= LINES_MAX && !lines.any(Line::is_dispensable) {
+                self.accept_after_ns = Some(now_ns.saturating_add(ACCEPT_AGAIN_NS));
+                return;
+            }
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = match rustix::net::accept_with(&self.listener, flags) {
                 Ok(socket) => socket,
