@@ -21,17 +21,19 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Wall time and CPU time of the same things, done again and again. In seconds.
+/// Wall time and CPU time of the same things, done again and again, in seconds; and page faults.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
     wall: Vec<f64>,
     cpu: Vec<f64>,
+    faults: Vec<f64>,
 }
 
 impl Samples {
     pub(crate) fn add(&mut self, spent: Spent) {
         self.wall.push(spent.wall.as_secs_f64());
         self.cpu.push(spent.cpu.as_secs_f64());
+        self.faults.push(spent.faults as f64);
     }
 
     pub(crate) fn wall(&self) -> f64 {
@@ -41,6 +43,10 @@ impl Samples {
     pub(crate) fn cpu(&self) -> f64 {
         median(&self.cpu)
     }
+
+    pub(crate) fn faults(&self) -> f64 {
+        median(&self.faults)
+    }
 }
 
 /// What something took.
@@ -48,32 +54,36 @@ impl Samples {
 pub(crate) struct Spent {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
+    /// Page faults that read nothing from a disk. Counted of commands alone: a server has had its own before.
+    pub(crate) faults: u64,
 }
 
 /// Runs a command from its spawn to its exit, with its CPU time and that of its own children.
 pub(crate) fn run(command: &mut Command) -> Result<Spent> {
-    let before = children_cpu()?;
+    let before = of_children()?;
     let started = Instant::now();
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     let wall = started.elapsed();
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }
-    Ok(Spent { wall, cpu: children_cpu()?.saturating_sub(before) })
+    let after = of_children()?;
+    Ok(Spent { wall, cpu: after.0.saturating_sub(before.0), faults: after.1 - before.1 })
 }
 
-/// The CPU time of all children that ended.
-fn children_cpu() -> Result<Duration> {
+/// The CPU time of all children that ended, and their page faults.
+fn of_children() -> Result<(Duration, u64)> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Ok(Duration::from_micros(u64::try_from(micros)?))
+    let faults = u64::try_from(usage.minor_page_faults())?;
+    Ok((Duration::from_micros(u64::try_from(micros)?), faults))
 }
 
 /// How long something takes, and how much CPU time the process `pid` spends meanwhile.
 pub(crate) fn watched(pid: u32, work: impl FnOnce() -> Result<()>) -> Result<Spent> {
     let before = cpu_of(pid)?;
     let wall = timed(work)?;
-    Ok(Spent { wall, cpu: cpu_of(pid)?.saturating_sub(before) })
+    Ok(Spent { wall, cpu: cpu_of(pid)?.saturating_sub(before), faults: 0 })
 }
 
 /// How long something takes.

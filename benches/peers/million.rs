@@ -99,7 +99,7 @@ fn start(start: impl FnOnce() -> Result<Server>) -> Result<(Spent, Server)> {
         Ok(())
     })?;
     let started = started.ok_or("nothing was started")?;
-    Ok((Spent { wall, cpu: cpu_of(started.pid())? }, started))
+    Ok((Spent { wall, cpu: cpu_of(started.pid())?, faults: 0 }, started))
 }
 
 /// Runs a command and reads what it prints, until it ends.

@@ -14,8 +14,8 @@ use crate::{Bench, Result};
 const HOW: &str = "From the spawn of a process to its exit, one after the other. countd and redis journal the increment \
     before they answer, and sync the journal every second. The clients in C and Rust are the least that a client \
     can be: they connect, write 32 bytes, read the reply and exit; a bare epoll server echoes. The empty process is the \
-    C client when it has nothing to do: the price of a process. countd finds its daemon's socket in `COUNTD_SOCKET`, or in the option. CPU is that of the process and its \
-    children.";
+    C client when it has nothing to do: the price of a process. countd finds its daemon's socket in `COUNTD_SOCKET`, or in the option. CPU, and page faults, are those \
+    of the process and its children.";
 
 /// A program, and what it took.
 struct Runner {
@@ -140,7 +140,7 @@ const FLOCK: &str = "sh, flock, a number in a file";
 const SQLITE: &str = "sqlite3, a row in a table";
 
 fn report(runners: &[Runner], c_linked: &str, book: &mut Book) {
-    let head = ["", "time, µs", "x C client", "CPU, µs", "x C client's CPU"];
+    let head = ["", "time, µs", "x C client", "CPU, µs", "x C client's CPU", "page faults"];
     let how = format!("{HOW} What is built with musl is {c_linked}.");
     let mut table = Table::new("One increment from a script", how, &head);
     let of = |name| runners.iter().find(|runner| runner.name == name).map(|runner| &runner.samples);
@@ -153,6 +153,7 @@ fn report(runners: &[Runner], c_linked: &str, book: &mut Book) {
             times(samples.wall() / wall(C_CLIENT)),
             short(samples.cpu() * 1e6),
             times(samples.cpu() / cpu(C_CLIENT)),
+            short(samples.faults()),
         ]);
     }
     book.tables.push(table);

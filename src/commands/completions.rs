@@ -7,7 +7,7 @@ mod names;
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum, ValueHint};
-use clap_complete::Shell;
+use clap_complete::aot::{Bash, Fish, Generator, Zsh};
 
 use crate::commands::Invocation;
 use crate::commands::exit::{DONE, Failure};
@@ -61,15 +61,15 @@ pub(super) fn run(
     let text = match args.shell {
         None => names::offer(&args.line, countd, invocation),
         Some(ShellName::Bash) => {
-            let script = generated(Shell::Bash, &mut countd);
+            let script = generated(Bash, &mut countd);
             format!("{BASH_NAMES}{}", script.replacen(BEGIN, "_countd_words() {\n", 1))
         }
         Some(ShellName::Zsh) => {
             let begin = format!("{ZSH_NAMES}{BEGIN}    _countd_names && return 0\n");
-            generated(Shell::Zsh, &mut countd).replacen(BEGIN, &begin, 1)
+            generated(Zsh, &mut countd).replacen(BEGIN, &begin, 1)
         }
         Some(ShellName::Fish) => {
-            let script = generated(Shell::Fish, &mut countd);
+            let script = generated(Fish, &mut countd);
             format!("{FISH_NAMES}{script}{}", arguments_for_fish(&countd))
         }
     };
@@ -77,7 +77,7 @@ pub(super) fn run(
     Ok(DONE)
 }
 
-fn generated(shell: Shell, countd: &mut clap::Command) -> String {
+fn generated(shell: impl Generator, countd: &mut clap::Command) -> String {
     // Into memory first: it panics when it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, countd, "countd", &mut script);

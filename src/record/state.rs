@@ -102,7 +102,7 @@ pub struct State {
     pub(super) retired: AllRetired,
     /// Windows some sink has not acknowledged, oldest first.
     pub(super) closed: VecDeque<Arc<Report>>,
-    counters_of: HashMap<u32, u32>,
+    counters_of: HashMap<u32, u32, foldhash::fast::RandomState>,
 }
 
 impl State {
@@ -122,7 +122,7 @@ impl State {
             emptied: Vec::new(),
             retired: AllRetired::default(),
             closed: VecDeque::new(),
-            counters_of: HashMap::new(),
+            counters_of: HashMap::default(),
         }
     }
 

@@ -48,7 +48,7 @@ pub struct ConnectionLimits {
 pub(super) struct Connections {
     limits: ConnectionLimits,
     open: HashMap<u64, Connection, foldhash::fast::RandomState>,
-    per_user: HashMap<u32, usize>,
+    per_user: HashMap<u32, usize, foldhash::fast::RandomState>,
     /// The listener may have more to accept.
     pub(super) waiting: bool,
     /// Nobody is accepted any more: who waits is left to the next server.
@@ -73,7 +73,7 @@ impl Connections {
         Connections {
             limits,
             open: HashMap::default(),
-            per_user: HashMap::new(),
+            per_user: HashMap::default(),
             waiting: true,
             closed: false,
             accept_after_ns: 0,

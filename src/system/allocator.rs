@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What an increment with a few names and tags needs, with room to spare. Pages that are not used cost nothing.
-const FIRST_BYTES: usize = 4 << 10;
+const FIRST_BYTES: usize = 3 << 10;
 /// No value needs a stricter alignment from the first piece; one that does is had from the C library.
 const ALIGN_MAX: usize = 16;
 
