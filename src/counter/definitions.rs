@@ -87,6 +87,13 @@ impl Definitions {
         chunk.names.get(at).filter(|name| name.length() > 0).map(|_| id)
     }
 
+    /// Something of where the number stands and of where the name's place does.
+    pub fn glance(&self, index: usize) -> u64 {
+        let Some(chunk) = self.chunks.get(index / CHUNK_LEN) else { return 0 };
+        let id = chunk.fixed.get(index % CHUNK_LEN).map_or(0, |fixed| fixed.id);
+        id ^ chunk.names.get(index % CHUNK_LEN).map_or(0, |place| u64::from(place.0))
+    }
+
     /// The name at `index`, if there is one.
     pub fn name(&self, index: usize) -> Option<&str> {
         let chunk = self.chunks.get(index / CHUNK_LEN)?;
