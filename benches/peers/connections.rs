@@ -16,7 +16,7 @@ use crate::report::{Book, Goal, Table, short, times};
 use crate::wire::{CONNECTIONS, Loads, Wire, redis_ask};
 use crate::{Bench, Result};
 
-const PROTOTYPE: &str = "floor: read, parse, append to a log, count";
+const PROTOTYPE: &str = "floor: read, parse, check UTF-8, append to a log, count";
 const COUNTD: &str = "**countd serve**";
 const REDIS: &str = "redis, INCR, 4,096 in flight on each";
 const STATSD: &str = "statsd (nothing kept, no acknowledgement)";

@@ -25,7 +25,7 @@ const LISTENER: u64 = u64::MAX;
 pub(crate) enum Role {
     /// Sends back what it reads.
     Echo,
-    /// Counts records `[u16 length][name]`, after it has appended them to a log.
+    /// Counts records `[u16 length][name]`, whose names are text, after it has appended them to a log.
     Prototype,
     /// Counts the lines of standard input.
     Lines,
@@ -144,7 +144,8 @@ fn prototype(socket: &Path, log: &Path) -> Result<()> {
             if end > length {
                 break;
             }
-            counts.add(&block[at + 2..end])?;
+            // What is sent is text, or is refused.
+            counts.add(std::str::from_utf8(&block[at + 2..end])?.as_bytes())?;
             (at, records) = (end, records + 1);
         }
         rest.clear();
