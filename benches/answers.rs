@@ -4,7 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ struct Bench {
 
 impl Bench {
     fn answers(&mut self) -> Result<()> {
-        self.start(&["--log-file", "log"])?;
+        self.start(&["--log-file", "log", "--sink", "prometheus+unix:scrape"])?;
         self.fill()?;
         say(format_args!(
             "{} counters; increments answered, in microseconds; memory in MB\n{:<24} {:>7} {:>7} {:>7} \
@@ -80,6 +81,21 @@ impl Bench {
             assert!(cat.success() && dump.wait()?.success(), "all is dumped");
             Ok(())
         })?;
+        for (what, accepts) in
+            [("all are scraped", "*/*"), ("the same, gzip", "*/*\r\nAccept-Encoding: gzip")]
+        {
+            self.report(what, || {
+                let mut scraper = UnixStream::connect(self.folder.join("scrape"))?;
+                write!(scraper, "GET /metrics HTTP/1.0\r\nAccept: {accepts}\r\n\r\n")?;
+                let mut bytes = Vec::new();
+                scraper.read_to_end(&mut bytes)?;
+                assert!(
+                    bytes.starts_with(b"HTTP/1.1 200 ") || bytes.starts_with(b"HTTP/1.0 200 "),
+                    "it is answered"
+                );
+                Ok(())
+            })?;
+        }
         self.client(30)?.flush()?;
         for again in ["all are flushed", "all are flushed again"] {
             self.report("all are counted", || self.fill())?;
