@@ -412,6 +412,7 @@ fn a_shell_runs_a_command_if_it_is_asked_to() {
 #[test]
 fn a_wrong_sink_is_refused_at_the_start() {
     let home = Home::new();
+    let long = format!("prometheus+unix:/{}", "x".repeat(107));
     for (options, says) in [
         (
             &["--sink", "graphite://x"][..],
@@ -419,6 +420,15 @@ fn a_wrong_sink_is_refused_at_the_start() {
         ),
         (&["--sink", "stdout?interval=7s"], "no multiple of the flush interval, 5 s"),
         (&["--sink", "stdout", "--log-file", "-"], "--sink: stdout is a sink already"),
+        (
+            &["--log-file", "/none/x", "--sink", "textfile:/none/x"],
+            "--sink: textfile:/none/x is at the place of file:/none/x",
+        ),
+        (
+            &["--socket", "/none/x", "--sink", "file:/none/x"],
+            "file:/none/x is the daemon's own socket",
+        ),
+        (&["--sink", &long], "the path of a socket has at most 107"),
         (&["--offset", "auto"], "--offset: only aligned flushes have an offset: add --aligned"),
         (&["--aligned", "--offset", "5s"], "--offset: 5s is not less than the interval, 5 s"),
         (&["--owed-max", "lots"], "--owed-max: \"lots\" is no size"),
