@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 
 use crate::fakes::{Carbon, Does, Lines, Statsd, whisper};
-use crate::harness::{Home, Ran, logged, parse_counts, until};
+use crate::harness::{Daemon, Home, Ran, logged, parse_counts, until};
 
 fn graphite(carbon: &Carbon, options: &str) -> String {
     format!("--sink=graphite://127.0.0.1:{}{options}", carbon.port)
@@ -407,6 +407,22 @@ fn a_shell_runs_a_command_if_it_is_asked_to() {
     home.ok(&["incr", "a", "b=2"]);
     home.ok(&["flush"]);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "B 2\nA 1\n");
+}
+
+#[test]
+fn a_command_is_told_of_its_window_and_nothing_that_is_for_the_daemon() {
+    let home = Home::new();
+    let out = home.path("out");
+    let sink = format!("--sink=exec:cp /proc/self/environ {}", out.display());
+    let mut command = home.serve_command(&[&sink]);
+    command.env("COUNTD_WINDOW", "77").env("WATCHDOG_USEC", "1").env("KEPT", "1");
+    let _daemon = Daemon::spawn(command);
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
+    let variables = std::fs::read_to_string(&out).unwrap();
+    let ours = ["COUNTD_WINDOW=", "WATCHDOG_USEC=", "KEPT="];
+    let found = variables.split('\0').filter(|it| ours.iter().any(|name| it.starts_with(name)));
+    assert_eq!(found.collect::<Vec<_>>(), ["KEPT=1", "COUNTD_WINDOW=1"]);
 }
 
 #[test]
