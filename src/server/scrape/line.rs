@@ -9,8 +9,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::body::Body;
 use super::http::{self, HEAD_BYTES_MAX, Head, Request, Status, Wants};
-use crate::format::prometheus::Collisions;
 use crate::format::prometheus::view::View;
+use crate::format::prometheus::{Collisions, Dialect};
 
 /// How long a connection may be idle, in nanoseconds: longer than scrapes are apart.
 const IDLE_NS: u64 = 300_000_000_000;
@@ -107,7 +107,10 @@ impl Line {
 
     /// Gives a request that waits what it asks for.
     pub(super) fn show(&mut self, view: &Arc<View>, now_ns: u64) {
-        let State::Waiting(request) = self.state else { return };
+        let State::Waiting(mut request) = self.state else { return };
+        if !view.fits_open_metrics() {
+            request.dialect = Dialect::Text;
+        }
         let body = Body::new(Arc::clone(view), request.dialect, request.gzip, request.coding());
         self.ends_ns = now_ns.saturating_add(SENDING_NS);
         self.answer(http::metrics_head(&request), Some(body), request.goes_on, now_ns);
