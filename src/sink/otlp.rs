@@ -59,6 +59,10 @@ struct Work {
     done: usize,
     /// Since when the receiver fails at the next, by `CLOCK_BOOTTIME`.
     failed_since_ns: Option<u64>,
+    /// The receiver said something though it took a request.
+    warned: bool,
+    /// What was lost, the last of it.
+    lost: Option<String>,
 }
 
 /// What becomes of a request.
@@ -104,8 +108,7 @@ impl Otlp {
     }
 
     fn send(&mut self, work: &mut Work) -> Result<(), SinkError> {
-        let (mut warning, mut problem) = (None, None);
-        let Work { layout, reports, created, done, failed_since_ns } = work;
+        let Work { layout, reports, created, done, failed_since_ns, warned, lost } = work;
         let (from, resource) = (*done, self.resource.clone());
         otlp::each_request(layout, reports, &resource, created, from, |request| {
             let asked = self.ask(&request.bytes, failed_since_ns);
@@ -119,15 +122,17 @@ impl Otlp {
                             self.said.push(told.clone());
                         }
                         self.warning = Some(told.clone());
-                        warning = Some(told.clone());
-                        problem = (verdict.rejected > 0).then_some(told).or(problem.take());
+                        *warned = true;
+                        if verdict.rejected > 0 {
+                            *lost = Some(told);
+                        }
                     }
                 }
                 Fate::Refused(why) => {
                     let points = request.points;
                     let told = format!("{points} points are refused for good, and dropped: {why}");
                     self.said.push(told.clone());
-                    problem = Some(told);
+                    *lost = Some(told);
                 }
                 Fate::Later(pause, why) => {
                     let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
@@ -140,7 +145,10 @@ impl Otlp {
             *failed_since_ns = None;
             Ok(())
         })?;
-        (self.warning, self.problem) = (warning, problem);
+        if !*warned {
+            self.warning = None;
+        }
+        self.problem = lost.take();
         Ok(())
     }
 
@@ -219,7 +227,15 @@ impl Sink for Otlp {
                 _ => Created::default(),
             };
             let (layout, reports) = (layout.clone(), reports.to_vec());
-            self.work = Some(Work { layout, reports, created, done: 0, failed_since_ns: None });
+            self.work = Some(Work {
+                layout,
+                reports,
+                created,
+                done: 0,
+                failed_since_ns: None,
+                warned: false,
+                lost: None,
+            });
         }
         Ok(match (otlp::is_empty(layout, reports), otlp::is_delta(layout)) {
             (true, _) => Prepared::Already,

@@ -27,6 +27,8 @@ enum Does {
     TakeMost(i64),
     /// Answers with this status, and these header lines.
     Refuse(u16, &'static str),
+    /// Answers the first request with one status, and all others with another.
+    RefuseFirst(u16, u16),
     /// Answers so if that name is in it, and takes everything else.
     RefuseIf(u16, &'static str),
     /// Reads so many bytes and hangs up, as one that is killed.
@@ -132,6 +134,10 @@ fn serve(mut stream: TcpStream, does: &Mutex<Does>, taken: &Got, refused: &Got) 
                 (200, "", response.encode_to_vec())
             }
             Does::Refuse(status, more) => (status, more, b"\x12\x06not me".to_vec()),
+            Does::RefuseFirst(first, then) => {
+                let is_first = refused.lock().unwrap().is_empty();
+                (if is_first { first } else { then }, "", Vec::new())
+            }
             Does::RefuseIf(status, name) if has(&request.body, name) => {
                 (status, "", b"\x12\x06not me".to_vec())
             }
@@ -297,6 +303,22 @@ fn a_report_that_is_refused_for_what_is_in_it_keeps_no_other() {
     let expected: BTreeMap<String, i64> = [("a".into(), 2)].into();
     assert_eq!(receiver.values(true), expected);
     assert_eq!(receiver.refused.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_refused_stays_a_problem_though_the_rest_of_the_report_comes_later() {
+    let (home, receiver) = (Home::new(), Receiver::start(Does::RefuseFirst(400, 503)));
+    let mut daemon = daemon(&home, &receiver, "");
+    let lines: String = (0..3_000).map(|n| format!("n{n:06}\n")).collect();
+    assert_eq!(home.pipe(&["incr", "--stdin"], lines.as_bytes()).code, 0);
+    home.run(&["flush", "--timeout", "50ms"]).refused(1, &["otlp+http"]);
+    daemon.wait_until_it_says("2000 points are refused for good");
+    daemon.wait_until_it_says("it answers 503");
+    receiver.now(Does::Take);
+    home.ok(&["flush", "--timeout", "30s"]);
+    assert_eq!(receiver.values(false).len(), 1_000);
+    let ran = home.run(&["status"]);
+    assert!(ran.stdout.contains("2000 points are refused for good"), "{ran:?}");
 }
 
 #[test]
