@@ -26,6 +26,8 @@ const PROTOBUF: &str = "application/x-protobuf";
 const PUT_OFF_MAX: Duration = Duration::from_secs(3600);
 /// How long a receiver is left alone that refuses in a way that does not pass by itself, as when it wants a password.
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+/// Points of a request that are not cut any smaller: a receiver for which they are too much takes none.
+const POINTS_LEAST: usize = 16;
 /// How long a request is kept that a receiver fails at in that way, while nothing else is sent: it may be what is in it
 /// that it fails at.
 const FAILED_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -42,6 +44,8 @@ pub struct Otlp {
     /// It is not asked again before this moment, by `CLOCK_BOOTTIME`, and why.
     put_off: Option<(u64, String)>,
     failed_max: Duration,
+    /// Points of a request: fewer when the receiver has found one too large.
+    points_max: usize,
     said: Vec<String>,
     /// What the receiver said of the last report though it took it.
     warning: Option<String>,
@@ -55,7 +59,7 @@ struct Work {
     layout: Layout,
     reports: Vec<Arc<Report>>,
     created: Created,
-    /// Requests that were taken, or let go.
+    /// Points that were taken, or let go.
     done: usize,
     /// Since when the receiver fails at the next, by `CLOCK_BOOTTIME`.
     failed_since_ns: Option<u64>,
@@ -71,8 +75,17 @@ enum Fate {
     Taken,
     /// It will never be.
     Refused(String),
+    /// Fewer points at a time may be.
+    TooLarge(String),
     /// It may be later, and so long nothing is asked.
     Later(Duration, String),
+}
+
+/// Why no more of a report is sent.
+enum Stop {
+    /// What is left of it is to be cut smaller.
+    TooLarge,
+    Failed(SinkError),
 }
 
 /// What a response says of that.
@@ -101,6 +114,7 @@ impl Otlp {
             work: None,
             put_off: None,
             failed_max: FAILED_MAX,
+            points_max: otlp::POINTS_MAX,
             said: Vec::new(),
             warning: None,
             problem: None,
@@ -108,12 +122,27 @@ impl Otlp {
     }
 
     fn send(&mut self, work: &mut Work) -> Result<(), SinkError> {
+        loop {
+            match self.send_rest(work) {
+                Ok(()) => break,
+                Err(Stop::TooLarge) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+        }
+        if !work.warned {
+            self.warning = None;
+        }
+        self.problem = work.lost.take();
+        Ok(())
+    }
+
+    fn send_rest(&mut self, work: &mut Work) -> Result<(), Stop> {
         let Work { layout, reports, created, done, failed_since_ns, warned, lost } = work;
-        let (from, resource) = (*done, self.resource.clone());
-        otlp::each_request(layout, reports, &resource, created, from, |request| {
+        let (from, most, resource) = (*done, self.points_max, self.resource.clone());
+        otlp::each_request(layout, reports, &resource, created, from, most, |request| {
             let asked = self.ask(&request.bytes, failed_since_ns);
-            let (fate, body) =
-                asked.map_err(|error| SinkError::Failed(format!("not delivered: {error}")))?;
+            let failed = |error| SinkError::Failed(format!("not delivered: {error}"));
+            let (fate, body) = asked.map_err(|error| Stop::Failed(failed(error)))?;
             match fate {
                 Fate::Taken => {
                     if let Some(verdict) = otlp::verdict(&body) {
@@ -128,7 +157,11 @@ impl Otlp {
                         }
                     }
                 }
-                Fate::Refused(why) => {
+                Fate::TooLarge(_) if request.points > POINTS_LEAST => {
+                    self.points_max = request.points.div_ceil(2);
+                    return Err(Stop::TooLarge);
+                }
+                Fate::Refused(why) | Fate::TooLarge(why) => {
                     let points = request.points;
                     let told = format!("{points} points are refused for good, and dropped: {why}");
                     self.said.push(told.clone());
@@ -138,18 +171,13 @@ impl Otlp {
                     let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
                     let until_ns = clock::boot_ns().saturating_add(pause_ns);
                     self.put_off = Some((until_ns, why.clone()));
-                    return Err(SinkError::Failed(why));
+                    return Err(Stop::Failed(SinkError::Failed(why)));
                 }
             }
-            *done = request.number.saturating_add(1);
+            *done = request.end;
             *failed_since_ns = None;
             Ok(())
-        })?;
-        if !*warned {
-            self.warning = None;
-        }
-        self.problem = lost.take();
-        Ok(())
+        })
     }
 
     /// Sends a request. Returns what becomes of it, and what was said to that.
@@ -290,7 +318,8 @@ fn answer(response: &Response) -> Answer {
             Some(pause) => Fate::Later(pause, format!("{why}; it wants {} of peace", short(pause))),
             None => Fate::Later(Duration::ZERO, why),
         },
-        400 | 413 | 422 => Fate::Refused(why),
+        400 | 422 => Fate::Refused(why),
+        413 => Fate::TooLarge(why),
         500.. => return Answer::Failed(why),
         _ => return Answer::Unclear(why),
     })
@@ -333,107 +362,4 @@ fn describe(verdict: &Verdict) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-
-    use super::*;
-
-    fn response(status: u16, retry_after: Option<&str>) -> Response {
-        let retry_after = retry_after.map(str::to_owned);
-        Response { status, kind: "text/plain".into(), retry_after, body: b"no".to_vec() }
-    }
-
-    #[test]
-    fn what_passes_is_asked_again_and_what_never_will_be_taken_is_not() {
-        let answer = |status, retry_after| answer(&response(status, retry_after));
-        assert_eq!(answer(200, None), Answer::Clear(Fate::Taken));
-        for status in [408, 429, 502, 503, 504] {
-            let at_once =
-                Answer::Clear(Fate::Later(Duration::ZERO, format!("it answers {status}: no")));
-            assert_eq!(answer(status, None), at_once);
-            let Answer::Clear(Fate::Later(pause, why)) = answer(status, Some("7")) else {
-                panic!("{status}")
-            };
-            assert_eq!((pause.as_secs(), why.contains("7 s of peace")), (7, true));
-        }
-        for status in [400, 413, 422] {
-            let refused = Fate::Refused(format!("it answers {status}: no"));
-            assert_eq!(answer(status, None), Answer::Clear(refused));
-        }
-        for status in [301, 401, 403, 404, 415] {
-            assert!(matches!(answer(status, Some("7")), Answer::Unclear(_)), "{status}");
-        }
-        for status in [500, 501, 599] {
-            assert!(matches!(answer(status, None), Answer::Failed(_)), "{status}");
-        }
-    }
-
-    /// Answers the first requests so, one connection each.
-    fn answering(statuses: &[u16]) -> (Otlp, std::thread::JoinHandle<Vec<usize>>) {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let to = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-        let statuses = statuses.to_vec();
-        let serving = std::thread::spawn(move || {
-            let answer = |status: u16| {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut got = Vec::new();
-                while !got.ends_with(b"\r\n\r\n") && !got.ends_with(b"body") {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
-                    got.push(byte[0]);
-                    if got.ends_with(b"Content-Length: 4\r\n\r\n") {
-                        stream.read_exact(&mut [0; 4]).unwrap();
-                        got.extend_from_slice(b"body");
-                    }
-                }
-                let head = format!(
-                    "HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                );
-                stream.write_all(head.as_bytes()).unwrap();
-                if got.ends_with(b"body") { 4 } else { 0 }
-            };
-            statuses.into_iter().map(answer).collect()
-        });
-        (Otlp::new(&to, "/", Vec::new(), Duration::from_secs(60)), serving)
-    }
-
-    #[test]
-    fn it_is_the_content_if_nothing_is_taken_in_its_place_and_it_is_refused_again() {
-        for (statuses, asked, expected) in [
-            (&[403, 200, 403][..], &[4, 0, 4][..], Fate::Refused("it answers 403".into())),
-            (&[403, 200, 200], &[4, 0, 4], Fate::Taken),
-            (&[401, 401], &[4, 0], later("it answers 401")),
-            (&[404, 503], &[4, 0], later("it answers 404")),
-            (&[403, 200, 500], &[4, 0, 4], later("it answers 500")),
-        ] {
-            let (mut otlp, serving) = answering(statuses);
-            let (fate, _) = otlp.ask(b"body", &mut None).unwrap();
-            assert_eq!(fate, expected, "{statuses:?}");
-            assert_eq!(serving.join().unwrap(), asked, "{statuses:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_receiver_fails_at_for_very_long_is_let_go() {
-        let (mut otlp, serving) = answering(&[500, 500]);
-        let mut since_ns = None;
-        let (fate, _) = otlp.ask(b"body", &mut since_ns).unwrap();
-        assert!(fate == later("it answers 500") && since_ns.is_some());
-        otlp.failed_max = Duration::ZERO;
-        let (fate, _) = otlp.ask(b"body", &mut since_ns).unwrap();
-        assert_eq!(fate, Fate::Refused("it answers 500".into()));
-        serving.join().unwrap();
-    }
-
-    #[test]
-    fn a_pause_is_told_in_seconds_or_by_a_date() {
-        assert_eq!(put_off("120"), Some(Duration::from_secs(120)));
-        assert_eq!(put_off("99999999"), Some(PUT_OFF_MAX));
-        assert_eq!(put_off("99999999999999999999"), Some(PUT_OFF_MAX));
-        assert_eq!(put_off("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(put_off("Fri, 31 Dec 9999 23:59:59 GMT"), Some(PUT_OFF_MAX));
-        for wrong in ["", "-1", "soon", "Wed, 21 ctN 2015 07:28:00 GMT", "Wed, 21 Oct"] {
-            assert_eq!(put_off(wrong), None, "{wrong}");
-        }
-    }
-}
+mod tests;

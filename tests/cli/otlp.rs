@@ -27,6 +27,8 @@ enum Does {
     TakeMost(i64),
     /// Answers with this status, and these header lines.
     Refuse(u16, &'static str),
+    /// Takes what has so many bytes at most.
+    TakeSmall(usize),
     /// Answers the first request with one status, and all others with another.
     RefuseFirst(u16, u16),
     /// Answers so if that name is in it, and takes everything else.
@@ -134,6 +136,8 @@ fn serve(mut stream: TcpStream, does: &Mutex<Does>, taken: &Got, refused: &Got) 
                 (200, "", response.encode_to_vec())
             }
             Does::Refuse(status, more) => (status, more, b"\x12\x06not me".to_vec()),
+            Does::TakeSmall(most) if request.body.len() > most => (413, "", Vec::new()),
+            Does::TakeSmall(_) => (200, "", Vec::new()),
             Does::RefuseFirst(first, then) => {
                 let is_first = refused.lock().unwrap().is_empty();
                 (if is_first { first } else { then }, "", Vec::new())
@@ -303,6 +307,28 @@ fn a_report_that_is_refused_for_what_is_in_it_keeps_no_other() {
     let expected: BTreeMap<String, i64> = [("a".into(), 2)].into();
     assert_eq!(receiver.values(true), expected);
     assert_eq!(receiver.refused.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_receiver_for_which_a_request_is_too_large_gets_smaller_ones() {
+    let (home, receiver) = (Home::new(), Receiver::start(Does::TakeSmall(10_000)));
+    let mut daemon = daemon(&home, &receiver, "?temporality=delta");
+    let lines: String = (0..3_000).map(|n| format!("n{n:06}\n")).collect();
+    for rounds in 1..=2 {
+        assert_eq!(home.pipe(&["incr", "--stdin"], lines.as_bytes()).code, 0);
+        home.ok(&["flush", "--timeout", "30s"]);
+        let values = receiver.values(true);
+        assert_eq!((values.len(), values.values().sum::<i64>()), (3_000, 3_000 * rounds));
+    }
+    home.ok(&["status"]);
+    // It is remembered what was too large.
+    let refused = || receiver.refused.lock().unwrap().len();
+    assert!(refused() < 10, "{}", refused());
+    // One that takes nothing at all is not asked for each point alone.
+    receiver.now(Does::TakeSmall(0));
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
+    daemon.wait_until_it_says("1 points are refused for good, and dropped: it answers 413");
 }
 
 #[test]
