@@ -303,8 +303,8 @@ fn config(
         None => OWED_BYTES_MAX,
     };
     let defaults = Defaults { format: None, omits_idle: !with_idle, interval };
-    let sinks = sinks::sinks(args, settings, journals, defaults)?;
     let path = socket.socket.path();
+    let sinks = sinks::sinks(args, settings, journals, defaults, &absolute(path))?;
     let spool = match &state_folder {
         Some(state) => {
             Some(spool(serve_spool(args.spool_dir.as_deref(), environment, path, state)?))

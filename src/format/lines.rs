@@ -54,6 +54,8 @@ pub(super) fn statsd(layout: &Layout, report: &Report, out: &mut Vec<u8>) {
 
 fn put_graphite_tags(name: &str, is_bad: fn(char) -> bool, out: &mut Vec<u8>) {
     for (key, value) in tags(name) {
+        // Graphite has the path itself in a tag of this name, and whoever else sets it is overruled.
+        let key = if key == "name" { "%6Eame" } else { key };
         put(out, format_args!(";{key}={}", escaped(value, is_bad)));
     }
 }
@@ -152,6 +154,18 @@ my.useful.count 12 1795352404
         let expected =
             ["%252Fx", "%2Fx", "a%20b%0A1", "größe:80@x+y", "n;p=/a%3Bb%7E%25", "o;p=x/y:z"];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_tag_that_graphite_would_overrule_is_escaped() {
+        let names = ["jobs,name=a", "jobs,name=b,names=c"];
+        let shown = rendered(&[], ReportFormat::Graphite, &names);
+        let paths: Vec<&str> = shown.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(paths, ["jobs;%6Eame=a", "jobs;%6Eame=b;names=c"]);
+        let expected = "jobs;%6Eame=a:12|c\njobs;%6Eame=b;names=c:12|c\n";
+        assert_eq!(rendered(&[], ReportFormat::Statsd, &names), expected);
+        let expected = "jobs:12|c|#name:a\njobs:12|c|#name:b,names:c\n";
+        assert_eq!(rendered(&[("tags", "dogstatsd")], ReportFormat::Statsd, &names), expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use proto::{
 };
 
 /// Points of a request. With the longest names it stays below the megabyte that a proxy allows by default.
-const POINTS_MAX: usize = 2_000;
+pub const POINTS_MAX: usize = 2_000;
 /// Characters of what a receiver says that are shown.
 const SAID_CHARS_MAX: usize = 200;
 
@@ -30,10 +30,10 @@ pub type Created = HashMap<Box<str>, u64, foldhash::quality::RandomState>;
 /// A request to a receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Its number among all of the same reports.
-    pub number: usize,
     /// Its points.
     pub points: usize,
+    /// The points of the same reports up to its last.
+    pub end: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -47,8 +47,8 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Hands over each request that these reports, oldest first, make, from one number on. The same reports make the same
-/// requests.
+/// Hands over each request that these reports, oldest first, make, from one point on, with so many points in each at most.
+/// The same reports have the same points, in the same order.
 ///
 /// # Errors
 /// The first that `send` returns; nothing is handed over after it.
@@ -58,18 +58,18 @@ pub fn each_request<E>(
     resource: &[(String, String)],
     created: &Created,
     from: usize,
+    points_max: usize,
     mut send: impl FnMut(Request) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut number = 0_usize;
+    let mut end = 0_usize;
     for portion in layout.portions(reports) {
         let lines: Vec<Line<'_>> = layout.lines(&portion.report).collect();
-        for some in lines.chunks(POINTS_MAX) {
-            if number >= from {
-                let request = request(layout, &portion.report.window, some, resource, created);
-                let (points, bytes) = (some.len(), request.encode_to_vec());
-                send(Request { number, points, bytes })?;
-            }
-            number = number.saturating_add(1);
+        let before = from.saturating_sub(end).min(lines.len());
+        end = end.saturating_add(before);
+        for some in lines.get(before..).unwrap_or_default().chunks(points_max.max(1)) {
+            let request = request(layout, &portion.report.window, some, resource, created);
+            end = end.saturating_add(some.len());
+            send(Request { points: some.len(), end, bytes: request.encode_to_vec() })?;
         }
     }
     Ok(())

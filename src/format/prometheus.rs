@@ -12,7 +12,6 @@ mod tests;
 pub mod view;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::put;
@@ -92,8 +91,8 @@ pub struct Index {
     /// The series of all counters, one behind the other.
     text: String,
     entries: Vec<Entry>,
-    /// Families, as in the text format, whose lines would read as another's creation times.
-    like_created: BTreeSet<String>,
+    /// A line of one family would be of another in OpenMetrics.
+    clashes: bool,
 }
 
 /// A counter in the order: which, and where its series is in the text.
@@ -134,7 +133,7 @@ impl Index {
             };
             index.entries.push(Entry { number, family, length, start });
         }
-        let Index { text, entries, like_created } = &mut index;
+        let Index { text, entries, clashes } = &mut index;
         let name = |entry: &Entry| counters.get(entry.number).map_or("", |counter| counter.name);
         entries.sort_unstable_by(|a, b| {
             a.series(text).cmp(&b.series(text)).then_with(|| name(a).cmp(name(b)))
@@ -147,13 +146,23 @@ impl Index {
             }
             is_same
         });
-        for entry in entries.iter() {
+        let is_there = |name: &str| {
+            let family = format!("{name}_total");
+            entries.binary_search_by(|entry| entry.series(text).0.cmp(&family)).is_ok()
+        };
+        *clashes = entries.iter().any(|entry| {
             let (family, _) = entry.series(text);
-            if family.ends_with("_created_total") {
-                like_created.insert(family.to_owned());
-            }
-        }
+            let name = family.strip_suffix("_total").unwrap_or(family);
+            let other = name.strip_suffix("_created").or_else(|| name.strip_suffix("_total"));
+            other.is_some_and(is_there)
+        });
         (index, collisions)
+    }
+
+    /// Whether OpenMetrics has room for all of them. It has not for `a` beside `a.created`, as the family `a` can have a line
+    /// `a_created`; a reader that keeps to the letter of it takes nothing then.
+    pub fn fits_open_metrics(&self) -> bool {
+        !self.clashes
     }
 
     /// Appends what comes next, as far as it has about `bytes`, and notes how far that is. Returns whether it was the
@@ -193,7 +202,7 @@ impl Index {
                         put(out, format_args!("# TYPE {name} counter\n# HELP {name} {help}\n"));
                     }
                     put(out, format_args!("{family}{labels} {}\n", counter.total));
-                    if created && !self.like_created.contains(&format!("{name}_created_total")) {
+                    if created {
                         let seconds = Seconds(counter.created_ms);
                         put(out, format_args!("{name}_created{labels} {seconds}\n"));
                     }

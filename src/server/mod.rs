@@ -117,7 +117,8 @@ impl Server {
         let (mut sinks, workers) = (Vec::new(), &mut setup.workers);
         for (number, setup) in setup.sinks.into_iter().enumerate() {
             let worker = workers.spawn(&format!("sink-{number}")).map_err(ServerError::Thread)?;
-            sinks.push(SinkWorker::new(number, setup.sink, worker, mailbox.clone()));
+            let place = setup.place.place;
+            sinks.push(SinkWorker::new(number, place, setup.sink, worker, mailbox.clone()));
         }
         let mut scrapes = Vec::new();
         for (number, setup) in setup.scrapes.into_iter().enumerate() {

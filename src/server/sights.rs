@@ -128,7 +128,7 @@ impl Server {
         if let Err(why) = &done {
             let again_ns = self.clock.now().boot_ns.saturating_add(RETRY_NS);
             self.sights.due_ns.get_or_insert(self.core.flush_due_ns().max(again_ns));
-            let told = format!("sink {number} cannot show the counters: {why}");
+            let told = format!("sink {} cannot show the counters: {why}", sink.place);
             if self.sights.error.is_none() {
                 (self.notice)(Level::Error, &told);
             }

@@ -17,6 +17,8 @@ use crate::turn::{SinkEvent, SinkNews};
 #[derive(Debug)]
 pub(super) struct SinkWorker {
     number: usize,
+    /// What it is called.
+    pub(super) place: String,
     /// Held by whatever job the worker does, and nobody else.
     sink: Arc<Mutex<Box<dyn Sink>>>,
     worker: Box<dyn Worker>,
@@ -34,6 +36,7 @@ impl SinkWorker {
     /// A sink that has this number among all sinks.
     pub(super) fn new(
         number: usize,
+        place: String,
         sink: Box<dyn Sink>,
         worker: Box<dyn Worker>,
         mailbox: Mailbox,
@@ -42,6 +45,7 @@ impl SinkWorker {
         let sink = Arc::new(Mutex::new(sink));
         SinkWorker {
             number,
+            place,
             sink,
             worker,
             mailbox,
@@ -65,7 +69,7 @@ impl SinkWorker {
 
     /// What is wrong with it though it takes reports.
     pub(super) fn problem(&self) -> Option<String> {
-        lock(&self.problem).clone()
+        lock(&self.problem).as_ref().map(|what| format!("sink {}: {what}", self.place))
     }
 
     /// Lets it prepare these windows, which were offered before at this place; with a sight if it wants one.

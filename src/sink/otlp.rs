@@ -1,8 +1,10 @@
 //! The sink into OpenTelemetry: OTLP over HTTP, in protobuf. Totals may be sent any number of times; counts are added up
 //! by the receiver, so what was taken is not sent again, but in doubt it is. What is refused for what it is will
-//! never be taken, and is let go with a message; for anything else that a receiver can be rid of it is kept, and
-//! asked again, not before the receiver said.
+//! never be taken, and is let go with a message, as it would keep all that comes after it; what is refused for anything
+//! else is kept, and sent again, not before the receiver said. Where the status does not tell which of the two it is, a
+//! request with nothing in it does.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use super::spec::Address;
 use super::{Sink, SinkError};
 use crate::format::duration::short;
 use crate::format::layout::Layout;
-use crate::format::otlp::{self, Created};
+use crate::format::otlp::{self, Created, Verdict};
 use crate::format::prometheus::view::Sight;
 use crate::record::FilePlace;
 use crate::report::Report;
@@ -24,6 +26,11 @@ const PROTOBUF: &str = "application/x-protobuf";
 const PUT_OFF_MAX: Duration = Duration::from_secs(3600);
 /// How long a receiver is left alone that refuses in a way that does not pass by itself, as when it wants a password.
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
+/// Points of a request that are not cut any smaller: a receiver for which they are too much takes none.
+const POINTS_LEAST: usize = 16;
+/// How long a request is kept that a receiver fails at in that way, while nothing else is sent: it may be what is in it
+/// that it fails at.
+const FAILED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A receiver as a sink.
 #[derive(Debug)]
@@ -36,8 +43,13 @@ pub struct Otlp {
     work: Option<Work>,
     /// It is not asked again before this moment, by `CLOCK_BOOTTIME`, and why.
     put_off: Option<(u64, String)>,
+    failed_max: Duration,
+    /// Points of a request: fewer when the receiver has found one too large.
+    points_max: usize,
     said: Vec<String>,
-    /// What was lost since all was taken.
+    /// What the receiver said of the last report though it took it.
+    warning: Option<String>,
+    /// What was lost of the last report.
     problem: Option<String>,
 }
 
@@ -47,8 +59,14 @@ struct Work {
     layout: Layout,
     reports: Vec<Arc<Report>>,
     created: Created,
-    /// Requests that were taken.
+    /// Points that were taken, or let go.
     done: usize,
+    /// Since when the receiver fails at the next, by `CLOCK_BOOTTIME`.
+    failed_since_ns: Option<u64>,
+    /// The receiver said something though it took a request.
+    warned: bool,
+    /// What was lost, the last of it.
+    lost: Option<String>,
 }
 
 /// What becomes of a request.
@@ -57,8 +75,27 @@ enum Fate {
     Taken,
     /// It will never be.
     Refused(String),
+    /// Fewer points at a time may be.
+    TooLarge(String),
     /// It may be later, and so long nothing is asked.
     Later(Duration, String),
+}
+
+/// Why no more of a report is sent.
+enum Stop {
+    /// What is left of it is to be cut smaller.
+    TooLarge,
+    Failed(SinkError),
+}
+
+/// What a response says of that.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Clear(Fate),
+    /// The request is refused, or whoever sends it.
+    Unclear(String),
+    /// The receiver fails, and that may be at this request.
+    Failed(String),
 }
 
 impl Otlp {
@@ -76,39 +113,107 @@ impl Otlp {
             sight: None,
             work: None,
             put_off: None,
+            failed_max: FAILED_MAX,
+            points_max: otlp::POINTS_MAX,
             said: Vec::new(),
+            warning: None,
             problem: None,
         }
     }
 
     fn send(&mut self, work: &mut Work) -> Result<(), SinkError> {
-        let mut refused = None;
-        let Work { layout, reports, created, done } = work;
-        let from = *done;
-        otlp::each_request(layout, reports, &self.resource, created, from, |request| {
-            let response = self.client.post(&self.path, PROTOBUF, &request.bytes);
-            let response =
-                response.map_err(|error| SinkError::Failed(format!("not delivered: {error}")))?;
-            match fate(&response) {
-                Fate::Taken => self.said.extend(warning(&response.body)),
-                Fate::Refused(why) => {
+        loop {
+            match self.send_rest(work) {
+                Ok(()) => break,
+                Err(Stop::TooLarge) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+        }
+        if !work.warned {
+            self.warning = None;
+        }
+        self.problem = work.lost.take();
+        Ok(())
+    }
+
+    fn send_rest(&mut self, work: &mut Work) -> Result<(), Stop> {
+        let Work { layout, reports, created, done, failed_since_ns, warned, lost } = work;
+        let (from, most, resource) = (*done, self.points_max, self.resource.clone());
+        otlp::each_request(layout, reports, &resource, created, from, most, |request| {
+            let asked = self.ask(&request.bytes, failed_since_ns);
+            let failed = |error| SinkError::Failed(format!("not delivered: {error}"));
+            let (fate, body) = asked.map_err(|error| Stop::Failed(failed(error)))?;
+            match fate {
+                Fate::Taken => {
+                    if let Some(verdict) = otlp::verdict(&body) {
+                        let told = describe(&verdict);
+                        if self.warning.as_ref() != Some(&told) {
+                            self.said.push(told.clone());
+                        }
+                        self.warning = Some(told.clone());
+                        *warned = true;
+                        if verdict.rejected > 0 {
+                            *lost = Some(told);
+                        }
+                    }
+                }
+                Fate::TooLarge(_) if request.points > POINTS_LEAST => {
+                    self.points_max = request.points.div_ceil(2);
+                    return Err(Stop::TooLarge);
+                }
+                Fate::Refused(why) | Fate::TooLarge(why) => {
                     let points = request.points;
                     let told = format!("{points} points are refused for good, and dropped: {why}");
                     self.said.push(told.clone());
-                    refused = Some(told);
+                    *lost = Some(told);
                 }
                 Fate::Later(pause, why) => {
                     let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
                     let until_ns = clock::boot_ns().saturating_add(pause_ns);
                     self.put_off = Some((until_ns, why.clone()));
-                    return Err(SinkError::Failed(why));
+                    return Err(Stop::Failed(SinkError::Failed(why)));
                 }
             }
-            *done = request.number.saturating_add(1);
+            *done = request.end;
+            *failed_since_ns = None;
             Ok(())
-        })?;
-        self.problem = refused;
-        Ok(())
+        })
+    }
+
+    /// Sends a request. Returns what becomes of it, and what was said to that.
+    fn ask(
+        &mut self,
+        request: &[u8],
+        failed_since_ns: &mut Option<u64>,
+    ) -> io::Result<(Fate, Vec<u8>)> {
+        let response = self.client.post(&self.path, PROTOBUF, request)?;
+        let fate = match answer(&response) {
+            Answer::Clear(fate) => fate,
+            Answer::Unclear(why) => return self.clear_up(request, &why),
+            Answer::Failed(why) => {
+                let now_ns = clock::boot_ns();
+                let since_ns = *failed_since_ns.get_or_insert(now_ns);
+                let failed = Duration::from_nanos(now_ns.saturating_sub(since_ns));
+                if failed < self.failed_max { later(&why) } else { Fate::Refused(why) }
+            }
+        };
+        Ok((fate, response.body))
+    }
+
+    /// Finds out what is refused. A request with nothing in it is valid, and what is the matter with the path or a password
+    /// is the matter with that one, too. If it is taken and the other, once more, is not, it is what is in it.
+    fn clear_up(&mut self, request: &[u8], why: &str) -> io::Result<(Fate, Vec<u8>)> {
+        let nothing = self.client.post(&self.path, PROTOBUF, &[])?;
+        if answer(&nothing) != Answer::Clear(Fate::Taken) {
+            return Ok((later(why), nothing.body));
+        }
+        let response = self.client.post(&self.path, PROTOBUF, request)?;
+        let fate = match answer(&response) {
+            Answer::Clear(fate) => fate,
+            Answer::Unclear(why) => Fate::Refused(why),
+            Answer::Failed(why) => later(&why),
+        };
+        Ok((fate, response.body))
     }
 }
 
@@ -150,7 +255,15 @@ impl Sink for Otlp {
                 _ => Created::default(),
             };
             let (layout, reports) = (layout.clone(), reports.to_vec());
-            self.work = Some(Work { layout, reports, created, done: 0 });
+            self.work = Some(Work {
+                layout,
+                reports,
+                created,
+                done: 0,
+                failed_since_ns: None,
+                warned: false,
+                lost: None,
+            });
         }
         Ok(match (otlp::is_empty(layout, reports), otlp::is_delta(layout)) {
             (true, _) => Prepared::Already,
@@ -189,9 +302,9 @@ fn created(reports: &[Arc<Report>], sight: &Sight) -> Created {
     created
 }
 
-/// What the specification says of each status; what it forbids to send again at once is not lost for that, where it
-/// is not the content that is at fault.
-fn fate(response: &Response) -> Fate {
+/// What each status means. The specification has four that pass, to which one is added that is of slow networks, and lets
+/// go what has any other; here it is let go only where it is the content that is at fault.
+fn answer(response: &Response) -> Answer {
     let Response { status, kind, retry_after, body } = response;
     let told = otlp::refusal(body, kind.starts_with(PROTOBUF));
     let why = if told.is_empty() {
@@ -199,24 +312,30 @@ fn fate(response: &Response) -> Fate {
     } else {
         format!("it answers {status}: {told}")
     };
-    match status {
+    Answer::Clear(match status {
         200..=299 => Fate::Taken,
-        429 | 502 | 503 | 504 => match retry_after.as_deref().and_then(put_off) {
+        408 | 429 | 502 | 503 | 504 => match retry_after.as_deref().and_then(put_off) {
             Some(pause) => Fate::Later(pause, format!("{why}; it wants {} of peace", short(pause))),
             None => Fate::Later(Duration::ZERO, why),
         },
-        400 | 413 | 422 => Fate::Refused(why),
-        _ => {
-            let pause = short(REFUSED_PAUSE);
-            Fate::Later(REFUSED_PAUSE, format!("{why}; it is asked again after {pause}"))
-        }
-    }
+        400 | 422 => Fate::Refused(why),
+        413 => Fate::TooLarge(why),
+        500.. => return Answer::Failed(why),
+        _ => return Answer::Unclear(why),
+    })
+}
+
+fn later(why: &str) -> Fate {
+    let pause = short(REFUSED_PAUSE);
+    Fate::Later(REFUSED_PAUSE, format!("{why}; it is asked again after {pause}"))
 }
 
 /// How long from now `Retry-After` is: seconds, or a date as in `Wed, 21 Oct 2015 07:28:00 GMT`.
 fn put_off(text: &str) -> Option<Duration> {
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        // More than there is a number for.
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => PUT_OFF_MAX,
         Err(_) => {
             let until = date(text)?.duration_since(std::time::UNIX_EPOCH).ok()?;
             until.saturating_sub(Duration::from_millis(clock::now().wall_ms))
@@ -234,48 +353,13 @@ fn date(text: &str) -> Option<std::time::SystemTime> {
 }
 
 /// What a receiver says though it took a request.
-fn warning(body: &[u8]) -> Option<String> {
-    let otlp::Verdict { rejected, message } = otlp::verdict(body)?;
-    Some(match rejected {
+fn describe(verdict: &Verdict) -> String {
+    let Verdict { rejected, message } = verdict;
+    match rejected {
         0 => format!("the receiver says: {message}"),
         _ => format!("the receiver took all but {rejected} points: {message}"),
-    })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn response(status: u16, retry_after: Option<&str>) -> Response {
-        let retry_after = retry_after.map(str::to_owned);
-        Response { status, kind: "text/plain".into(), retry_after, body: b"no".to_vec() }
-    }
-
-    #[test]
-    fn what_passes_is_asked_again_and_what_never_will_be_taken_is_not() {
-        let fate = |status, retry_after| fate(&response(status, retry_after));
-        assert_eq!(fate(200, None), Fate::Taken);
-        for status in [429, 502, 503, 504] {
-            assert!(matches!(fate(status, None), Fate::Later(Duration::ZERO, _)), "{status}");
-            let Fate::Later(pause, why) = fate(status, Some("7")) else { panic!("{status}") };
-            assert_eq!((pause.as_secs(), why.contains("7 s of peace")), (7, true));
-        }
-        for status in [400, 413, 422] {
-            assert_eq!(fate(status, None), Fate::Refused(format!("it answers {status}: no")));
-        }
-        for status in [301, 401, 403, 404, 500] {
-            assert!(matches!(fate(status, Some("7")), Fate::Later(REFUSED_PAUSE, _)), "{status}");
-        }
-    }
-
-    #[test]
-    fn a_pause_is_told_in_seconds_or_by_a_date() {
-        assert_eq!(put_off("120"), Some(Duration::from_secs(120)));
-        assert_eq!(put_off("99999999"), Some(PUT_OFF_MAX));
-        assert_eq!(put_off("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(put_off("Fri, 31 Dec 9999 23:59:59 GMT"), Some(PUT_OFF_MAX));
-        for wrong in ["", "-1", "soon", "Wed, 21 ctN 2015 07:28:00 GMT", "Wed, 21 Oct"] {
-            assert_eq!(put_off(wrong), None, "{wrong}");
-        }
-    }
-}
+mod tests;

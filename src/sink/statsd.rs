@@ -3,7 +3,7 @@
 //! is heeded. A Unix socket loses nothing: it is waited for until it takes the next packet.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -71,8 +71,31 @@ impl Statsd {
 
 impl Outbox {
     fn send_by_udp(&mut self, to: &Address) -> io::Result<()> {
-        let socket = connect_udp(to)?;
-        let is_here = socket.peer_addr()?.ip().is_loopback();
+        let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs()?.collect();
+        self.send_to_first(&addresses)
+    }
+
+    /// Sends to the first of these addresses at which somebody listens, as far as that is told: `localhost` has two, and
+    /// most programs listen at one.
+    fn send_to_first(&mut self, addresses: &[SocketAddr]) -> io::Result<()> {
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            let begun = self.sent;
+            match self.send_to(*address) {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = error,
+            }
+            // Who had the beginning is to have the rest.
+            if self.sent != begun {
+                break;
+            }
+        }
+        Err(failed)
+    }
+
+    fn send_to(&mut self, address: SocketAddr) -> io::Result<()> {
+        let socket = connect_udp(address)?;
+        let is_here = address.ip().is_loopback();
         let begun = self.sent;
         let sent = self.send_packets(&socket);
         let sent = sent.and_then(|()| if is_here { Ok(()) } else { listen_for_refusal(&socket) });
@@ -176,21 +199,15 @@ fn next_packet(text: &[u8], from: usize, bytes_max: usize) -> Option<Packet<'_>>
     Some(Packet { lines: rest.get(..end)?, end: next })
 }
 
-/// A socket to the first address that can be had. That it can be had does not mean that somebody listens.
-fn connect_udp(to: &Address) -> io::Result<UdpSocket> {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (to.host.as_str(), to.port).to_socket_addrs()? {
-        let any: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        match UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| socket)) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+/// A socket to this address. That it can be had does not mean that somebody listens.
+fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
+    Ok(socket)
 }
 
 fn listen_for_refusal(socket: &UdpSocket) -> io::Result<()> {
@@ -231,6 +248,23 @@ mod tests {
         assert_eq!(packets("a:1|c\nb:2|c\n", 1_000), ["a:1|c\nb:2|c"]);
         assert_eq!(packets("a:1|c", 1_000), ["a:1|c"]);
         assert!(packets("", 1_000).is_empty());
+    }
+
+    #[test]
+    fn of_the_addresses_of_a_name_the_one_is_used_at_which_somebody_listens() {
+        let listener = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let nobody = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let addresses = [nobody, listener.local_addr().unwrap()];
+        let rendered = b"a:1|c\n".to_vec();
+        let mut outbox = Outbox { packet_bytes_max: 512, rendered, sent: 0 };
+        outbox.send_to_first(&addresses).unwrap();
+        let mut packet = [0; 16];
+        let length = listener.recv(&mut packet).unwrap();
+        assert_eq!(&packet[..length], b"a:1|c");
+        outbox.sent = 0;
+        let error = outbox.send_to_first(&[nobody]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(outbox.send_to_first(&[]).is_err());
     }
 
     #[test]

@@ -42,13 +42,18 @@ impl Textfile {
     /// A file at this path, which is not written yet.
     ///
     /// # Errors
-    /// When there is no folder for it.
+    /// When there is no folder for it, or something else than a file is there.
     pub fn new(path: &Path, shown: Shown, removed: bool) -> io::Result<Textfile> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
         };
-        if !fs::metadata(folder)?.is_dir() || path.is_dir() {
+        if !fs::metadata(folder)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // A device or a socket would be replaced like any file.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            let what = "something else than a file is there";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
         }
         // Not a name that node_exporter reads, nor one that is seen.
         let mut hidden = std::ffi::OsString::from(".");
@@ -188,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_folder_there_is_no_such_file() {
-        for path in ["/nowhere/a.prom", "/etc/passwd/a.prom", "/"] {
+    fn without_a_folder_and_in_place_of_a_device_there_is_no_such_file() {
+        for path in ["/nowhere/a.prom", "/etc/passwd/a.prom", "/", "/etc", "/dev/null"] {
             assert!(Textfile::new(Path::new(path), Shown::default(), false).is_err(), "{path}");
         }
     }

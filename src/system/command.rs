@@ -32,6 +32,17 @@ const LINES_MAX: usize = 10;
 /// Bytes of standard error that are kept of a run.
 const SAID_BYTES_MAX: usize = 4096;
 
+/// Variables by which a service manager and this process talk: for a command they mean nothing, or something wrong.
+const OF_THIS_PROCESS: [&[u8]; 7] = [
+    b"NOTIFY_SOCKET",
+    b"WATCHDOG_USEC",
+    b"WATCHDOG_PID",
+    b"LISTEN_FDS",
+    b"LISTEN_PID",
+    b"LISTEN_FDNAMES",
+    b"JOURNAL_STREAM",
+];
+
 /// The groups of commands that run now.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
@@ -155,6 +166,12 @@ impl Run {
         to_default.add(Handled::SIGPIPE);
         attributes.set_sigdefault(&to_default)?;
         let mut environment = environment();
+        // Of two with one name most programs see the first.
+        environment.retain(|variable| {
+            let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+            let is_ours = |(ours, _): &(&str, u64)| ours.as_bytes() == name;
+            !variables.iter().any(is_ours) && !OF_THIS_PROCESS.contains(&name)
+        });
         for (name, value) in variables {
             environment.push(CString::new(format!("{name}={value}"))?);
         }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 
 use crate::fakes::{Carbon, Does, Lines, Statsd, whisper};
-use crate::harness::{Home, Ran, logged, parse_counts, until};
+use crate::harness::{Daemon, Home, Ran, logged, parse_counts, until};
 
 fn graphite(carbon: &Carbon, options: &str) -> String {
     format!("--sink=graphite://127.0.0.1:{}{options}", carbon.port)
@@ -410,8 +410,25 @@ fn a_shell_runs_a_command_if_it_is_asked_to() {
 }
 
 #[test]
+fn a_command_is_told_of_its_window_and_nothing_that_is_for_the_daemon() {
+    let home = Home::new();
+    let out = home.path("out");
+    let sink = format!("--sink=exec:cp /proc/self/environ {}", out.display());
+    let mut command = home.serve_command(&[&sink]);
+    command.env("COUNTD_WINDOW", "77").env("WATCHDOG_USEC", "1").env("KEPT", "1");
+    let _daemon = Daemon::spawn(command);
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
+    let variables = std::fs::read_to_string(&out).unwrap();
+    let ours = ["COUNTD_WINDOW=", "WATCHDOG_USEC=", "KEPT="];
+    let found = variables.split('\0').filter(|it| ours.iter().any(|name| it.starts_with(name)));
+    assert_eq!(found.collect::<Vec<_>>(), ["KEPT=1", "COUNTD_WINDOW=1"]);
+}
+
+#[test]
 fn a_wrong_sink_is_refused_at_the_start() {
     let home = Home::new();
+    let long = format!("prometheus+unix:/{}", "x".repeat(107));
     for (options, says) in [
         (
             &["--sink", "graphite://x"][..],
@@ -419,6 +436,15 @@ fn a_wrong_sink_is_refused_at_the_start() {
         ),
         (&["--sink", "stdout?interval=7s"], "no multiple of the flush interval, 5 s"),
         (&["--sink", "stdout", "--log-file", "-"], "--sink: stdout is a sink already"),
+        (
+            &["--log-file", "/none/x", "--sink", "textfile:/none/x"],
+            "--sink: textfile:/none/x is at the place of file:/none/x",
+        ),
+        (
+            &["--socket", "/none/x", "--sink", "file:/none/x"],
+            "file:/none/x is the daemon's own socket",
+        ),
+        (&["--sink", &long], "the path of a socket has at most 107"),
         (&["--offset", "auto"], "--offset: only aligned flushes have an offset: add --aligned"),
         (&["--aligned", "--offset", "5s"], "--offset: 5s is not less than the interval, 5 s"),
         (&["--owed-max", "lots"], "--owed-max: \"lots\" is no size"),

@@ -27,6 +27,12 @@ enum Does {
     TakeMost(i64),
     /// Answers with this status, and these header lines.
     Refuse(u16, &'static str),
+    /// Takes what has so many bytes at most.
+    TakeSmall(usize),
+    /// Answers the first request with one status, and all others with another.
+    RefuseFirst(u16, u16),
+    /// Answers so if that name is in it, and takes everything else.
+    RefuseIf(u16, &'static str),
     /// Reads so many bytes and hangs up, as one that is killed.
     Die(usize),
     /// Reads it, and never answers.
@@ -75,7 +81,8 @@ impl Receiver {
         let decode = |(_, request): &(u64, Request)| {
             ExportMetricsServiceRequest::decode(&*request.body).unwrap()
         };
-        taken.iter().map(decode).collect()
+        // One with nothing in it only asks how it is received.
+        taken.iter().filter(|(_, request)| !request.body.is_empty()).map(decode).collect()
     }
 
     /// Every point it took, with the name of its metric.
@@ -129,6 +136,16 @@ fn serve(mut stream: TcpStream, does: &Mutex<Does>, taken: &Got, refused: &Got) 
                 (200, "", response.encode_to_vec())
             }
             Does::Refuse(status, more) => (status, more, b"\x12\x06not me".to_vec()),
+            Does::TakeSmall(most) if request.body.len() > most => (413, "", Vec::new()),
+            Does::TakeSmall(_) => (200, "", Vec::new()),
+            Does::RefuseFirst(first, then) => {
+                let is_first = refused.lock().unwrap().is_empty();
+                (if is_first { first } else { then }, "", Vec::new())
+            }
+            Does::RefuseIf(status, name) if has(&request.body, name) => {
+                (status, "", b"\x12\x06not me".to_vec())
+            }
+            Does::RefuseIf(..) => (200, "", Vec::new()),
             Does::Die(_) => return,
             Does::Hang => {
                 let _ = stream.read(&mut [0]);
@@ -143,6 +160,10 @@ fn serve(mut stream: TcpStream, does: &Mutex<Does>, taken: &Got, refused: &Got) 
         );
         let _ = stream.write_all(&[head.as_bytes(), &body].concat());
     }
+}
+
+fn has(body: &[u8], name: &str) -> bool {
+    body.windows(name.len()).any(|part| part == name.as_bytes())
 }
 
 fn text(attribute: &KeyValue) -> &str {
@@ -242,12 +263,17 @@ fn what_is_refused_for_what_it_is_is_let_go_with_a_message() {
     home.ok(&["incr", "a"]);
     home.ok(&["flush"]);
     daemon.wait_until_it_says("the receiver took all but 1 points: too old");
+    let ran = home.run(&["status"]);
+    assert!(ran.code == 1 && ran.stdout.contains("problem: sink otlp+http"), "{ran:?}");
+    receiver.now(Does::Take);
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
     // Totals make up for it.
-    assert_eq!(receiver.values(false)["a"], 3);
+    assert_eq!(receiver.values(false)["a"], 4);
     home.ok(&["status"]);
     assert_eq!(
         (receiver.taken.lock().unwrap().len(), receiver.refused.lock().unwrap().len()),
-        (1, 1)
+        (2, 1)
     );
 }
 
@@ -259,12 +285,66 @@ fn a_receiver_that_wants_a_password_is_not_asked_over_and_over_and_nothing_is_dr
     for _ in 0..3 {
         home.run(&["flush", "--timeout", "50ms"]).refused(1, &["401: not me", "again after 5 min"]);
     }
-    assert_eq!(receiver.refused.lock().unwrap().len(), 1);
+    // The report, and nothing, which it does not take either.
+    let refused = |at: usize| receiver.refused.lock().unwrap()[at].1.body.len();
+    assert!(receiver.refused.lock().unwrap().len() == 2 && refused(0) > 0 && refused(1) == 0);
     receiver.now(Does::Take);
     drop(daemon);
     // Another daemon does not know of that, and asks.
     let _daemon = home.serve(&["--sink", &sink(receiver.port, "?temporality=delta")]);
     until("all is there", || receiver.values(true).get("a") == Some(&2));
+}
+
+#[test]
+fn a_report_that_is_refused_for_what_is_in_it_keeps_no_other() {
+    let (home, receiver) = (Home::new(), Receiver::start(Does::RefuseIf(403, "poison")));
+    let mut daemon = daemon(&home, &receiver, "?temporality=delta");
+    home.ok(&["incr", "poison", "b"]);
+    home.ok(&["flush"]);
+    daemon.wait_until_it_says("2 points are refused for good, and dropped: it answers 403: not me");
+    home.ok(&["incr", "a=2"]);
+    home.ok(&["flush"]);
+    let expected: BTreeMap<String, i64> = [("a".into(), 2)].into();
+    assert_eq!(receiver.values(true), expected);
+    assert_eq!(receiver.refused.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_receiver_for_which_a_request_is_too_large_gets_smaller_ones() {
+    let (home, receiver) = (Home::new(), Receiver::start(Does::TakeSmall(10_000)));
+    let mut daemon = daemon(&home, &receiver, "?temporality=delta");
+    let lines: String = (0..3_000).map(|n| format!("n{n:06}\n")).collect();
+    for rounds in 1..=2 {
+        assert_eq!(home.pipe(&["incr", "--stdin"], lines.as_bytes()).code, 0);
+        home.ok(&["flush", "--timeout", "30s"]);
+        let values = receiver.values(true);
+        assert_eq!((values.len(), values.values().sum::<i64>()), (3_000, 3_000 * rounds));
+    }
+    home.ok(&["status"]);
+    // It is remembered what was too large.
+    let refused = || receiver.refused.lock().unwrap().len();
+    assert!(refused() < 10, "{}", refused());
+    // One that takes nothing at all is not asked for each point alone.
+    receiver.now(Does::TakeSmall(0));
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
+    daemon.wait_until_it_says("1 points are refused for good, and dropped: it answers 413");
+}
+
+#[test]
+fn what_was_refused_stays_a_problem_though_the_rest_of_the_report_comes_later() {
+    let (home, receiver) = (Home::new(), Receiver::start(Does::RefuseFirst(400, 503)));
+    let mut daemon = daemon(&home, &receiver, "");
+    let lines: String = (0..3_000).map(|n| format!("n{n:06}\n")).collect();
+    assert_eq!(home.pipe(&["incr", "--stdin"], lines.as_bytes()).code, 0);
+    home.run(&["flush", "--timeout", "50ms"]).refused(1, &["otlp+http"]);
+    daemon.wait_until_it_says("2000 points are refused for good");
+    daemon.wait_until_it_says("it answers 503");
+    receiver.now(Does::Take);
+    home.ok(&["flush", "--timeout", "30s"]);
+    assert_eq!(receiver.values(false).len(), 1_000);
+    let ran = home.run(&["status"]);
+    assert!(ran.stdout.contains("2000 points are refused for good"), "{ran:?}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_scrape_has_totals_and_countds_own_numbers() {
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (home, _daemon, port) = scraped("");
-    home.ok(&["incr", "a=5", "ab,x=ü=7", "404s", "größe", "b.total", "countd.x", "a.created=0"]);
+    home.ok(&["incr", "a=5", "ab,x=ü=7", "404s", "größe", "b.total", "countd.x", "z.created=0"]);
     let text = get(port, "/metrics", &[]).body;
     let Some(ran) = promtool(&["check", "metrics"], &text) else { return };
     assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
@@ -83,6 +83,21 @@ fn promtool_finds_nothing_wrong() {
     let [file, folder] = [&file, &folder].map(|path| path.to_str().unwrap());
     let ran = promtool(&["tsdb", "create-blocks-from", "openmetrics", file, folder], b"").unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn where_open_metrics_has_no_room_for_a_name_there_is_text() {
+    let (home, _daemon, port) = scraped("");
+    home.ok(&["incr", "a"]);
+    let kind = || {
+        let got = get(port, "/metrics", &[OPEN]);
+        (got.header("content-type").unwrap().to_owned(), got.text().ends_with("# EOF\n"))
+    };
+    assert!(matches!(kind(), (kind, true) if kind.starts_with("application/openmetrics-text")));
+    // Beside this one, the time at which the other was created has a name that is taken.
+    home.ok(&["incr", "a.created=5"]);
+    assert!(matches!(kind(), (kind, false) if kind.starts_with("text/plain; version=0.0.4")));
+    assert_eq!(value(&get(port, "/metrics", &[OPEN]).text(), "a_created_total"), 5);
 }
 
 #[test]

@@ -11,12 +11,13 @@ use crate::format::ReportFormat;
 use crate::sink::spec::{Defaults, Kind, SinkSpec};
 use crate::system::paths::SocketPath;
 
-/// The sinks, in the order log files, then others.
+/// The sinks, in the order log files, then others. None is where another is, or the daemon's own socket.
 pub(super) fn sinks(
     args: &ServeArgs,
     settings: &Settings<'_>,
     journals: Journals,
     mut defaults: Defaults,
+    socket: &Path,
 ) -> Result<Vec<SinkSpec>, Failure> {
     let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
     defaults.format = match format {
@@ -54,14 +55,26 @@ pub(super) fn sinks(
         if let Some(path) = sink.path_mut() {
             *path = absolute(path);
         }
-        if let Kind::StatsdUnix { path, .. } = &sink.kind {
+        if let Kind::StatsdUnix { path, .. } | Kind::PrometheusUnix { path, .. } = &sink.kind {
             spec.parse(|_| SocketPath::new(path).map(|_| ()))?;
         }
-        let place = sink.place();
-        if sinks.iter().any(|known| known.place() == place) {
-            let origin = spec.origin;
-            let what = format!("{origin}: {place} is a sink already, and there is one a place");
-            return Err(Failure::Usage(what));
+        let (place, origin) = (sink.place(), spec.origin);
+        let path = sink.path_mut().cloned();
+        if path.as_deref() == Some(socket) {
+            return Err(Failure::Usage(format!("{origin}: {place} is the daemon's own socket")));
+        }
+        // A file cannot be two things either.
+        let is_there = |known: &mut SinkSpec| {
+            known.place() == place || path.is_some() && known.path_mut().cloned() == path
+        };
+        if let Some(known) =
+            sinks.iter_mut().find_map(|known| is_there(known).then(|| known.place()))
+        {
+            let what = match known == place {
+                true => format!("{place} is a sink already, and there is one a place"),
+                false => format!("{place} is at the place of {known}"),
+            };
+            return Err(Failure::Usage(format!("{origin}: {what}")));
         }
         sinks.push(sink);
     }

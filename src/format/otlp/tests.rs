@@ -32,7 +32,7 @@ fn requests(layout: &Layout, reports: &[Arc<Report>], from: usize) -> Vec<Reques
     let resource = [("service.name".to_owned(), "x".to_owned())];
     let created: Created = [("a".into(), 500), ("a,k=v".into(), 7_000)].into_iter().collect();
     let mut all = Vec::new();
-    each_request(layout, reports, &resource, &created, from, |request| {
+    each_request(layout, reports, &resource, &created, from, POINTS_MAX, |request| {
         all.push(request);
         Ok::<(), ()>(())
     })
@@ -100,7 +100,13 @@ fn a_report_is_cut_into_requests_that_can_be_gone_on_with() {
     let all = requests(&layout(Number::Count), &reports, 0);
     let points: Vec<usize> = all.iter().map(|request| request.points).collect();
     assert_eq!(points, [POINTS_MAX, POINTS_MAX, 1, 1]);
-    assert_eq!(requests(&layout(Number::Count), &reports, 2), all[2..]);
+    let ends: Vec<usize> = all.iter().map(|request| request.end).collect();
+    assert_eq!(ends, [POINTS_MAX, POINTS_MAX * 2, POINTS_MAX * 2 + 1, POINTS_MAX * 2 + 2]);
+    for (number, end) in ends.into_iter().enumerate() {
+        assert_eq!(requests(&layout(Number::Count), &reports, end), all[number + 1..]);
+    }
+    let rest = requests(&layout(Number::Count), &reports, POINTS_MAX * 2 - 1);
+    assert_eq!(rest.iter().map(|request| request.points).collect::<Vec<_>>(), [2, 1]);
     let long = "x".repeat(255);
     let longest: Vec<_> = (0..POINTS_MAX).map(|_| (&*long, 1, 1)).collect();
     let request = &requests(&layout(Number::Count), &[report(&longest)], 0)[0];

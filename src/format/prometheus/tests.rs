@@ -230,11 +230,18 @@ a_created{x=\"1\"} 1795352405.007
 }
 
 #[test]
-fn a_time_of_creation_is_left_out_where_it_would_read_as_another_counter() {
-    let rows = [row("a", 3), row("a.created", 1)];
-    let created = Dialect::OpenMetrics { created: true };
-    let text = pieces(&rows, &Shown::default(), created, usize::MAX);
-    assert!(text.ends_with("# TYPE a counter\n# HELP a a\na_total 3\n"), "{text}");
+fn names_that_a_reader_of_open_metrics_would_confuse_are_noticed() {
+    for (names, fits) in [
+        (&["a", "b.created", "b.total"][..], false),
+        (&["a,x=1", "a.created,y=2", "z"], false),
+        (&["a", "a.total.total"], false),
+        (&["a", "b.created", "created", "total", "c.total"], true),
+        (&["a", "a.created.x", "a.sum", "a.bucket", "a.info"], true),
+    ] {
+        let rows: Vec<Row<'_>> = names.iter().map(|name| row(name, 1)).collect();
+        let (index, _) = Index::of(&rows.as_slice(), &Shown::default());
+        assert_eq!(index.fits_open_metrics(), fits, "{names:?}");
+    }
 }
 
 #[test]

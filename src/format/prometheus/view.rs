@@ -33,6 +33,11 @@ impl View {
         &self.collisions
     }
 
+    /// Whether it can be shown as OpenMetrics.
+    pub fn fits_open_metrics(&self) -> bool {
+        self.index.fits_open_metrics()
+    }
+
     /// Appends what comes next, as far as it has about `bytes`: countd's own numbers first, the end that OpenMetrics
     /// wants last. Returns whether that was all.
     pub fn render(

@@ -9,8 +9,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::body::Body;
 use super::http::{self, HEAD_BYTES_MAX, Head, Request, Status, Wants};
-use crate::format::prometheus::Collisions;
 use crate::format::prometheus::view::View;
+use crate::format::prometheus::{Collisions, Dialect};
 
 /// How long a connection may be idle, in nanoseconds: longer than scrapes are apart.
 const IDLE_NS: u64 = 300_000_000_000;
@@ -22,6 +22,8 @@ const WAITING_NS: u64 = 30_000_000_000;
 const STALLED_NS: u64 = 10_000_000_000;
 /// How long it may take over all of it.
 const SENDING_NS: u64 = 60_000_000_000;
+/// After so long of that it gives way to others: most scrapers wait 10 s.
+const SLOW_NS: u64 = 5_000_000_000;
 /// How long a client gets to hang up after its last response.
 const ENDING_NS: u64 = 1_000_000_000;
 /// Bytes taken in at a time.
@@ -86,9 +88,21 @@ impl Line {
         self.until_ns.min(self.ends_ns)
     }
 
-    /// Whether it can be ended to make room: it has asked for nothing, or has its answer.
-    pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self.state, State::Reading | State::Ending)
+    /// Whether it can be ended to make room, now or from some moment on: at once if it has asked for nothing, or has its
+    /// answer.
+    pub(super) fn dispensable_at_ns(&self) -> Option<u64> {
+        match self.state {
+            State::Reading | State::Ending => Some(0),
+            State::Waiting(_) => None,
+            State::Sending { .. } => {
+                Some(self.ends_ns.saturating_sub(SENDING_NS).saturating_add(SLOW_NS))
+            }
+        }
+    }
+
+    /// Whether it holds a sight.
+    pub(super) fn has_view(&self) -> bool {
+        matches!(self.state, State::Sending { body: Some(_), .. })
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -107,9 +121,11 @@ impl Line {
 
     /// Gives a request that waits what it asks for.
     pub(super) fn show(&mut self, view: &Arc<View>, now_ns: u64) {
-        let State::Waiting(request) = self.state else { return };
+        let State::Waiting(mut request) = self.state else { return };
+        if !view.fits_open_metrics() {
+            request.dialect = Dialect::Text;
+        }
         let body = Body::new(Arc::clone(view), request.dialect, request.gzip, request.coding());
-        self.ends_ns = now_ns.saturating_add(SENDING_NS);
         self.answer(http::metrics_head(&request), Some(body), request.goes_on, now_ns);
     }
 
@@ -178,6 +194,7 @@ impl Line {
     fn answer(&mut self, output: Vec<u8>, body: Option<Body>, goes_on: bool, now_ns: u64) {
         (self.output, self.sent) = (output, 0);
         self.until_ns = now_ns.saturating_add(STALLED_NS);
+        self.ends_ns = now_ns.saturating_add(SENDING_NS);
         self.state = State::Sending { body, goes_on };
     }
 
@@ -293,7 +310,7 @@ mod tests {
         let (mut line, mut client) = pair();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         assert!(matches!(go(&mut line, 0), Fate::Waits));
-        assert!(line.is_waiting() && !line.is_dispensable());
+        assert!(line.is_waiting() && line.dispensable_at_ns().is_none());
         assert!(matches!(line.time_out(WAITING_NS), Fate::GoesOn));
         go(&mut line, WAITING_NS);
         let mut said = String::new();
@@ -309,7 +326,7 @@ mod tests {
         assert!(matches!(go(&mut line, 0), Fate::Waits));
         assert_eq!(line.deadline_ns(), STALLED_NS);
         client.read_exact(&mut [0; 9]).unwrap();
-        line.ends_ns = SENDING_NS;
+        assert_eq!(line.dispensable_at_ns(), Some(SLOW_NS));
         assert!(matches!(go(&mut line, 59 * SECOND), Fate::Waits | Fate::Over));
         assert!(line.deadline_ns() <= SENDING_NS);
         assert!(matches!(line.time_out(SENDING_NS), Fate::Over));

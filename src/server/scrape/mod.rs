@@ -29,7 +29,7 @@ use crate::system::clock;
 use crate::system::listen::Listening;
 use line::{Fate, Line};
 
-/// Connections at a time; past it, one that asks for nothing gives way.
+/// Connections at a time; past it, one that asks for nothing gives way, or one that is slow to take its answer.
 pub(super) const LINES_MAX: usize = 64;
 /// Sights at a time that are being sent: each holds the counters of its moment.
 const VIEWS_MAX: usize = 2;
@@ -232,7 +232,7 @@ impl HttpServer {
                 self.step(number, now_ns);
             }
             self.time_out(now_ns);
-            self.ask();
+            self.ask(now_ns);
         }
     }
 
@@ -241,7 +241,8 @@ impl HttpServer {
             return Some(Duration::ZERO);
         }
         let deadlines = self.lines.values().map(Line::deadline_ns);
-        let next = deadlines.chain(self.accept_after_ns).min()?;
+        let slow = self.wants_sight().then(|| self.slowest()).flatten().map(|(_, at_ns)| at_ns);
+        let next = deadlines.chain(self.accept_after_ns).chain(slow).min()?;
         let wait_ns = next.saturating_sub(clock::boot_ns());
         Some(Duration::from_millis(wait_ns.div_ceil(1_000_000)))
     }
@@ -250,8 +251,7 @@ impl HttpServer {
         self.accept_after_ns = None;
         loop {
             // Who would have to be turned away waits in the backlog until one of the others has its answer.
-            let mut lines = self.lines.values();
-            if self.lines.len() >= LINES_MAX && !lines.any(Line::is_dispensable) {
+            if self.lines.len() >= LINES_MAX && self.dispensable(now_ns).is_none() {
                 self.accept_after_ns = Some(now_ns.saturating_add(ACCEPT_AGAIN_NS));
                 return;
             }
@@ -268,8 +268,10 @@ impl HttpServer {
             };
             // A Unix socket has no such thing, and needs none.
             let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-            if self.lines.len() >= LINES_MAX && !self.make_room() {
-                continue;
+            if self.lines.len() >= LINES_MAX
+                && let Some(number) = self.dispensable(now_ns)
+            {
+                self.lines.remove(&number);
             }
             let fd = socket.as_raw_fd();
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -283,12 +285,21 @@ impl HttpServer {
         }
     }
 
-    /// Ends the connection that would be ended next, of those that wait for nothing.
-    fn make_room(&mut self) -> bool {
-        let dispensable = self.lines.iter().filter(|(_, line)| line.is_dispensable());
-        let first =
-            dispensable.min_by_key(|(_, line)| line.deadline_ns()).map(|(&number, _)| number);
-        first.is_some_and(|number| self.lines.remove(&number).is_some())
+    /// The connection that makes room: of those that wait for nothing the one that would be ended next, else of those that
+    /// are slow.
+    fn dispensable(&self, now_ns: u64) -> Option<usize> {
+        let some = self.lines.iter().filter_map(|(&number, line)| {
+            let at_ns = line.dispensable_at_ns().filter(|&at_ns| at_ns <= now_ns)?;
+            Some((at_ns > 0, line.deadline_ns(), number))
+        });
+        some.min().map(|(.., number)| number)
+    }
+
+    /// The connection that holds a sight for longest, and from when on it gives way.
+    fn slowest(&self) -> Option<(usize, u64)> {
+        let holding = self.lines.iter().filter(|(_, line)| line.has_view());
+        let all = holding.filter_map(|(&number, line)| Some((number, line.dispensable_at_ns()?)));
+        all.min_by_key(|&(_, at_ns)| at_ns)
     }
 
     /// Takes a sight that came; `false` if none will come any more.
@@ -338,13 +349,92 @@ impl HttpServer {
         }
     }
 
-    /// Asks for a sight if somebody waits for one, and not too many are held already.
-    fn ask(&mut self) {
+    /// Asks for a sight if somebody waits for one, and not too many are held by others who are not slow.
+    fn ask(&mut self, now_ns: u64) {
         self.views.retain(|view| view.strong_count() > 0);
-        let wanted = self.lines.values().any(Line::is_waiting);
-        if wanted && !self.asked && self.views.len() < VIEWS_MAX {
+        while self.wants_sight() && self.views.len() >= VIEWS_MAX {
+            let Some((number, _)) = self.slowest().filter(|&(_, at_ns)| at_ns <= now_ns) else {
+                return;
+            };
+            self.lines.remove(&number);
+            self.views.retain(|view| view.strong_count() > 0);
+        }
+        if self.wants_sight() {
             self.asked = true;
             self.mailbox.leave(News::Look(self.number));
         }
+    }
+
+    /// Whether somebody waits for a sight that was not asked for.
+    fn wants_sight(&self) -> bool {
+        !self.asked && self.lines.values().any(Line::is_waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn server() -> (HttpServer, Receiver<News>) {
+        let (mailbox, news) = Mailbox::new(Arc::new(|| {}));
+        let server = HttpServer {
+            number: 0,
+            poll: Poll::new().unwrap(),
+            listener: TcpListener::bind(("127.0.0.1", 0)).unwrap().into(),
+            lines: BTreeMap::new(),
+            next: FIRST_LINE,
+            ready: Vec::new(),
+            inbox: channel().1,
+            asked: false,
+            views: Vec::new(),
+            accept_after_ns: None,
+            mailbox,
+            shown: Shown::default(),
+            created: true,
+        };
+        (server, news)
+    }
+
+    /// Somebody who asks for metrics.
+    fn asks(server: &mut HttpServer) -> (usize, UnixStream) {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut line = Line::new(ours.into(), 0);
+        while !line.is_waiting() {
+            line.step(0, true);
+        }
+        let number = server.lines.len();
+        server.lines.insert(number, line);
+        (number, client)
+    }
+
+    #[test]
+    fn who_is_slow_to_take_an_answer_gives_way_to_who_waits_for_one() {
+        let (mut server, news) = server();
+        let mut clients = Vec::new();
+        for begun_ns in [0, 1_000_000_000] {
+            let (number, client) = asks(&mut server);
+            let view = Arc::new(View::of(Sight::default(), &Shown::default()));
+            server.views.push(Arc::downgrade(&view));
+            server.lines.get_mut(&number).unwrap().show(&view, begun_ns);
+            clients.push(client);
+        }
+        let (third, _client) = asks(&mut server);
+        server.ask(4_999_999_999);
+        assert!(news.try_recv().is_err() && server.lines.len() == 3);
+        // The loop comes back for that.
+        assert_eq!(server.slowest(), Some((0, 5_000_000_000)));
+        server.ask(5_000_000_000);
+        assert!(matches!(news.try_recv(), Ok(News::Look(0))));
+        assert_eq!(server.lines.keys().copied().collect::<Vec<_>>(), [1, third]);
+        // Of those in the way to others who come, too, those that wait for nothing go first.
+        assert_eq!(server.dispensable(5_999_999_999), None);
+        assert_eq!(server.dispensable(6_000_000_000), Some(1));
+        server.lines.insert(9, Line::new(UnixStream::pair().unwrap().0.into(), 0));
+        assert_eq!(server.dispensable(6_000_000_000), Some(9));
     }
 }

@@ -6,6 +6,9 @@ use super::kind::{Address, parse_address};
 /// Where a receiver of OTLP takes metrics, unless told otherwise.
 pub(super) const OTLP_PATH: &str = "/v1/metrics";
 
+/// Attributes that there are in any case, and the options they come from.
+const OPTIONS: [(&str, &str); 2] = [("service.name", "service"), ("host.name", "host")];
+
 /// `//HOST:PORT` with or without a path.
 pub(super) fn parse_url(at: usize, text: &str) -> Result<(Address, String), Fault> {
     let host = text.strip_prefix("//").unwrap_or_default();
@@ -24,7 +27,17 @@ pub(super) fn parse_attributes(text: &str) -> Result<Vec<(String, String)>, Stri
         Some((key, value)) => Ok((attribute(key)?, attribute(value)?)),
         None => Err("attributes are written KEY=VALUE,KEY=VALUE".to_owned()),
     };
-    text.split(',').map(one).collect()
+    let all: Vec<(String, String)> = text.split(',').map(one).collect::<Result<_, _>>()?;
+    // A receiver may take any of two with one key.
+    for (number, (key, _)) in all.iter().enumerate() {
+        if let Some((_, option)) = OPTIONS.iter().find(|(attribute, _)| attribute == key) {
+            return Err(format!("{key} has an option of its own, {option}="));
+        }
+        if all.iter().take(number).any(|(earlier, _)| earlier == key) {
+            return Err(format!("{} is given twice", key.escape_debug()));
+        }
+    }
+    Ok(all)
 }
 
 pub(super) fn attribute(text: &str) -> Result<String, String> {

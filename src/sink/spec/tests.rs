@@ -140,6 +140,11 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("otlp+http:/x", "at character 11: //HOST:PORT follows"),
         ("otlp+http://h:1/é", "at character 16: 'é' is no part of a path of HTTP"),
         ("otlp+http://h:1?attributes=a", "attributes: attributes are written KEY=VALUE"),
+        ("otlp+http://h:1?attributes=a=1,b=2,a=3", "attributes: a is given twice"),
+        (
+            "otlp+http://h:1?attributes=service.name=x",
+            "attributes: service.name has an option of its own, service=",
+        ),
         ("otlp+http://h:1?temporality=x", "temporality: \"x\" is not one of cumulative, delta"),
         ("stdout?temporality=delta", "there is no option \"temporality\" here"),
         ("exec: ", "at character 6: a command of 1 to 256 words follows"),
