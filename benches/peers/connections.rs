@@ -198,10 +198,13 @@ fn add_goals(what: &str, is_first: bool, peers: &[Peer], book: &mut Book) {
         countd.rate() / floor.rate(),
         " x",
     );
+    book.floor(1.0);
     book.goal(format!("{what}: server CPU a million"), Goal::AtMost(0.2), countd.cpu(), " s");
+    book.floor(floor.cpu());
     if let Some(redis) = find(peers, REDIS).filter(|_| is_first) {
         let ratio = countd.rate() / redis.rate();
         book.goal(format!("{what}: against redis"), Goal::AtLeast(5.0), ratio, " x");
+        book.floor(floor.rate() / redis.rate());
         book.headline(format!(
             "Over connections that stay open the daemon takes in {ratio:.1} times as many increments a second as \
              redis does pipelined `INCR`s, with 100,000 names, both with a journal that is synced every second."

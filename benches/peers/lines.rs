@@ -50,6 +50,7 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
         if let Some(ratio) = of(MAWK).zip(countd).map(|(mawk, countd)| mawk / countd) {
             let what = format!("--stdin, {} names, against mawk", short(f64::from(names)));
             book.goal(what, Goal::AtLeast(goal), ratio, " x");
+            book.floor(of(MAWK).zip(of(FLOOR)).map_or(f64::NAN, |(mawk, floor)| mawk / floor));
             if names == 100_000 {
                 book.headline(format!(
                     "`countd incr --stdin` counts lines {ratio:.1} times as fast as `mawk '{{c[$1]++}}'`, with 100,000 \

@@ -84,10 +84,12 @@ fn report(names: &[&str], samples: &[[Samples; 2]], book: &mut Book) {
         if !c_client.is_nan() {
             let what = format!("1,000 through xargs {parallel}, against the client in C");
             book.goal(what, Goal::AtMost(1.2), countd / c_client, " x");
+            book.floor(1.0);
         }
         if !redis.is_nan() {
             let what = format!("redis-cli through xargs {parallel}, against countd");
             book.goal(what, Goal::AtLeast(7.0), redis / countd, " x");
+            book.floor(redis / c_client);
         }
     }
 }

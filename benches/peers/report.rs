@@ -55,8 +55,8 @@ pub(crate) struct Book {
     /// What all of it was measured on, one fact a line.
     machine: Vec<String>,
     pub(crate) tables: Vec<Table>,
-    /// What, its goal, what it is.
-    goals: Vec<(String, Goal, f64, &'static str)>,
+    /// What, its goal, what it is, and what the floor would be in countd's place, if that can be said.
+    goals: Vec<(String, Goal, f64, Option<f64>, &'static str)>,
     /// What the README says.
     headlines: Vec<String>,
     /// What the benchmark of answers prints.
@@ -76,7 +76,14 @@ impl Book {
         is: f64,
         unit: &'static str,
     ) {
-        self.goals.push((what.into(), goal, is, unit));
+        self.goals.push((what.into(), goal, is, None, unit));
+    }
+
+    /// What the floor would be in countd's place: of the goal that was noted last.
+    pub(crate) fn floor(&mut self, floor: f64) {
+        if let Some((.., of_floor, _)) = self.goals.last_mut() {
+            *of_floor = Some(floor).filter(|floor| !floor.is_nan());
+        }
     }
 
     /// Says something in the README too.
@@ -121,15 +128,19 @@ impl Book {
     }
 
     fn goals_table(&self) -> Table {
-        let how = "What countd is meant to reach, each against what was measured in the same run.";
-        let mut table = Table::new("Goals", how, &["what", "goal", "is", ""]);
-        for (what, goal, is, unit) in &self.goals {
+        let how = "What countd is meant to reach, each against what was measured in the same run; beside it what the floor, \
+            the barest program that does this and keeps nothing safe, would be in countd's place: what no program \
+            gets past on this machine.";
+        let mut table = Table::new("Goals", how, &["what", "goal", "is", "", "floor"]);
+        for (what, goal, is, floor, unit) in &self.goals {
             let (wanted, holds) = match goal {
                 Goal::AtMost(most) => (format!("at most {}{unit}", short(*most)), is <= most),
                 Goal::AtLeast(least) => (format!("at least {}{unit}", short(*least)), is >= least),
             };
             let holds = if holds { "reached" } else { "not reached" };
-            table.row([what.clone(), wanted, format!("{}{unit}", short(*is)), holds.to_owned()]);
+            let number = |number: f64| format!("{}{unit}", short(number));
+            let floor = floor.map(number).unwrap_or_default();
+            table.row([what.clone(), wanted, number(*is), holds.to_owned(), floor]);
         }
         table
     }
