@@ -33,6 +33,11 @@ impl Lines {
         }
     }
 
+    /// Whether the next block goes on with a line that was begun.
+    pub fn is_within(&self) -> bool {
+        self.skipping || !self.begun.is_empty()
+    }
+
     /// Takes the end of the input: a last line without its newline is a line.
     pub fn finish(self, mut each: impl FnMut(Line<'_>)) {
         if !self.begun.is_empty() {

@@ -10,8 +10,10 @@ mod error;
 pub(crate) mod fake;
 pub(crate) mod in_flight;
 pub mod lines;
+pub mod plain;
 mod retry;
 pub mod stream;
+mod sums;
 #[cfg(test)]
 mod tests;
 

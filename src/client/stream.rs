@@ -5,19 +5,21 @@
 //! is decided by `InFlight`. It never waits to send while there is something to receive, so that neither
 //! end can hold up the other.
 
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::client::SocketPath;
-use crate::client::batch::{Batch, Sums};
-pub use crate::client::batch::{Full, RefusedLines};
+use crate::client::batch::Batch;
+pub use crate::client::batch::RefusedLines;
 use crate::client::call::{Call, Link, message};
 use crate::client::error::{ClientError, NoDaemon, Unknown};
 use crate::client::in_flight::{Heard, InFlight};
+use crate::client::plain::{NameHasher, Plain};
 use crate::client::retry::{self, Failed, Kind, Next, Waits};
+pub use crate::client::sums::Full;
+use crate::client::sums::Sums;
 use crate::protocol::Request;
 use crate::system::connect::{Deadline, wait};
 use crate::system::{clock, random};
@@ -31,12 +33,10 @@ pub struct Stream {
     patience: Option<Duration>,
     /// What was added and is not to be sent yet.
     sums: Sums,
-    /// What is to be sent when there is room for it.
-    waiting: VecDeque<Batch>,
     in_flight: InFlight<Batch>,
-    answered: Answered,
     /// Empty ones that were sent, kept for their memory.
-    spare: Option<Sums>,
+    spare: Vec<Batch>,
+    answered: Answered,
     waits: Waits,
     /// When waiting for an answer is given up.
     give_up: Deadline,
@@ -75,10 +75,9 @@ impl Stream {
             link,
             patience,
             sums: Sums::default(),
-            waiting: VecDeque::new(),
+            spare: Vec::new(),
             in_flight: InFlight::new(session),
             answered: Answered::default(),
-            spare: None,
             waits: Waits::default(),
             give_up: Deadline::never(),
             quiet: Deadline::never(),
@@ -96,15 +95,25 @@ impl Stream {
         self.sums.add(name, amount, line)
     }
 
-    /// Adds an increment of a counter that was added to since the last [`Stream::send`], under just this name,
-    /// so that nobody need look at the name again. Returns whether it did.
-    pub fn add_known(&mut self, name: &[u8], amount: u64) -> bool {
-        self.sums.add_known(name, amount)
+    /// Adds those lines of a group whose names were added to before, spelled as they are now, so that nobody need look
+    /// at them again; the first of the group has this number. Returns which are left, as bits, the first lowest.
+    pub fn add_known(&mut self, group: &[Plain<'_>], first_line: u64) -> u32 {
+        self.sums.add_known(group, first_line)
+    }
+
+    /// What the names of a group are to be hashed by.
+    pub fn hasher(&self) -> NameHasher {
+        self.sums.hasher()
+    }
+
+    /// Whether something was added that is not sent.
+    pub fn is_due(&self) -> bool {
+        !self.sums.is_empty()
     }
 
     /// How many increments were added and not answered.
     pub fn lines(&self) -> u64 {
-        let batches = self.in_flight.contents().chain(&self.waiting);
+        let batches = self.in_flight.contents();
         batches.map(Batch::lines).fold(self.sums.lines(), u64::saturating_add)
     }
 
@@ -121,18 +130,14 @@ impl Stream {
     /// [`ClientError`] as for [`Client::incr`](crate::client::Client::incr); nothing of what was added and
     /// not answered is forgotten then, and the stream is at its end.
     pub fn send(&mut self, on_wait: &mut dyn FnMut(&ClientError)) -> Result<(), ClientError> {
-        if !self.sums.is_empty() {
-            let next = self.spare.take().unwrap_or_default();
-            self.waiting.extend(std::mem::replace(&mut self.sums, next).into_batches());
-        }
-        while !self.waiting.is_empty() {
+        while !self.sums.is_empty() {
             while !self.in_flight.has_room() {
                 self.exchange(None, Deadline::never(), on_wait)?;
             }
             let first = self.in_flight.is_empty();
-            if let Some(batch) = self.waiting.pop_front() {
-                self.in_flight.push(batch, clock::boot_ns());
-            }
+            let mut batch = self.spare.pop().unwrap_or_default();
+            self.sums.take(&mut batch);
+            self.in_flight.push(batch, clock::boot_ns());
             if first {
                 self.note_progress();
                 // It may have hung up since, unnoticed.
@@ -258,10 +263,11 @@ impl Stream {
         on_wait: &mut dyn FnMut(&ClientError),
     ) -> Result<(), ClientError> {
         match heard {
-            Heard::Counted(batch, answer) => {
+            Heard::Counted(mut batch, answer) => {
                 self.answered.lines = self.answered.lines.saturating_add(batch.lines());
                 self.answered.refused.extend(batch.refused(answer));
-                self.spare = batch.into_spare().or(self.spare.take());
+                batch.clear();
+                self.spare.push(batch);
                 self.note_progress();
                 Ok(())
             }

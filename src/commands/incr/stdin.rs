@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::client::ClientError;
 use crate::client::lines::{LINE_BYTES_MAX, Line, Lines};
+use crate::client::plain::{Group, Plain};
 use crate::client::stream::{Full, Stream};
 use crate::commands::exit::{DONE, Failure, REFUSED, say};
 use crate::commands::incr::tagged;
@@ -36,7 +37,6 @@ pub(super) fn count(
     let mut tally = Tally {
         stream,
         tags,
-        amounts: false,
         err,
         due: None,
         failure: None,
@@ -60,14 +60,6 @@ pub(super) fn count(
     done.map(|()| if refused > 0 { REFUSED } else { DONE })
 }
 
-/// An amount that is nothing but digits, and not so many that it may be too large.
-fn plain_amount(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(digits.iter().fold(0, |amount, digit| amount * 10 + u64::from(digit - b'0')))
-}
-
 fn lines(number: u64) -> String {
     if number == 1 { "1 line".into() } else { format!("{number} lines") }
 }
@@ -81,7 +73,7 @@ fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure>
                 Ok(0) => break,
                 Ok(length) => {
                     let block = block.get(..length).unwrap_or_default();
-                    lines.push(block, |line| tally.take(line));
+                    tally.take_block(block, &mut lines);
                 }
                 // An input that does not block after all is polled again.
                 Err(Errno::INTR | Errno::AGAIN) => {}
@@ -102,8 +94,6 @@ fn read_all(input: BorrowedFd<'_>, tally: &mut Tally<'_>) -> Result<(), Failure>
 struct Tally<'a> {
     stream: Stream,
     tags: &'a [(&'a str, &'a str)],
-    /// Whether the last line had an amount of its own.
-    amounts: bool,
     err: &'a mut dyn Write,
     /// When what the stream holds has to be sent.
     due: Option<Deadline>,
@@ -127,13 +117,41 @@ impl Tally<'_> {
         self.exchange(|stream, on_wait| stream.wait(input, due, on_wait))
     }
 
+    /// Takes what was read. Lines in groups as long as they are plain; the others go through `lines` one by one.
+    fn take_block(&mut self, block: &[u8], lines: &mut Lines) {
+        let mut group = Group::default();
+        let mut rest = block;
+        while !rest.is_empty() {
+            if self.tags.is_empty() && self.failure.is_none() && !lines.is_within() {
+                rest = group.read(rest, self.stream.hasher());
+                self.take_group(group.lines());
+                if group.is_whole() {
+                    continue;
+                }
+            }
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            lines.push(line, |line| self.take(line));
+            rest = behind;
+        }
+    }
+
+    /// Takes lines that are plain: known names are counted, the others looked at.
+    fn take_group(&mut self, group: &[Plain<'_>]) {
+        let before = self.read;
+        let left = self.stream.add_known(group, before.saturating_add(1));
+        if left != 0 {
+            for (line, number) in group.iter().zip(0_u32..).filter(|(_, n)| left >> n & 1 == 1) {
+                self.read = before.saturating_add(u64::from(number));
+                self.take(Line::Whole(line.line()));
+            }
+        }
+        self.read = before.saturating_add(group.len() as u64);
+        self.note_due();
+    }
+
     fn take(&mut self, line: Line<'_>) {
         self.read = self.read.saturating_add(1);
-        if let Line::Whole(bytes) = line
-            && self.take_known(bytes)
-        {
-            return;
-        }
         let number = self.read;
         let text = match line {
             Line::Whole(bytes) => std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()),
@@ -158,26 +176,6 @@ impl Tally<'_> {
         }
     }
 
-    /// Counts a line that is a name which the stream has already, or such a name and an amount: most are.
-    fn take_known(&mut self, line: &[u8]) -> bool {
-        // With nothing due the stream has nothing; behind a failure nothing is counted any more.
-        if self.due.is_none() || !self.tags.is_empty() || self.failure.is_some() {
-            return false;
-        }
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // As a rule it is like the one before.
-        if !self.amounts && self.stream.add_known(line, 1) {
-            return true;
-        }
-        let Some(at) = memchr::memchr2(b' ', b'\t', line) else {
-            return std::mem::take(&mut self.amounts) && self.stream.add_known(line, 1);
-        };
-        self.amounts = true;
-        let (name, amount) = line.split_at_checked(at).unwrap_or_default();
-        let amount = amount.get(1..).and_then(plain_amount);
-        amount.is_some_and(|amount| self.stream.add_known(name, amount))
-    }
-
     fn add(&mut self, name: &str, amount: u64, line: u64) {
         let mut added =
             if self.failure.is_none() { self.stream.add(name, amount, line) } else { Err(Full) };
@@ -189,7 +187,12 @@ impl Tally<'_> {
         if added.is_err() {
             self.unsent = self.unsent.saturating_add(1);
         }
-        if self.due.is_none() {
+        self.note_due();
+    }
+
+    /// Begins to wait for more, if it has not begun.
+    fn note_due(&mut self) {
+        if self.due.is_none() && self.stream.is_due() {
             self.due = Some(Deadline::after(SEND_EVERY));
         }
     }

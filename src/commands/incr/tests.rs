@@ -1,5 +1,7 @@
 //! `incr` as its arguments say, and streams, against a scripted daemon.
 
+mod blocks;
+
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
