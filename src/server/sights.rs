@@ -2,6 +2,8 @@
 //! report, at the start, and when something changed that no report tells of, as a counter that was declared or deleted.
 //! Each is shown when the journal is synced up to it.
 
+use std::collections::BTreeMap;
+
 use super::Server;
 use super::scrape::Scraped;
 use super::sinks::SinkWorker;
@@ -28,8 +30,8 @@ pub(super) struct Sights {
     unsynced: Vec<(Viewer, u64, Sight)>,
     /// When sinks are to be shown what changed, unless a flush comes before.
     due_ns: Option<u64>,
-    /// Why a sink could not show it.
-    error: Option<String>,
+    /// Why sinks could not show it, by their numbers.
+    errors: BTreeMap<usize, String>,
 }
 
 impl Sights {
@@ -39,8 +41,8 @@ impl Sights {
     }
 
     /// What is wrong, in words.
-    pub(super) fn problem(&self) -> Option<String> {
-        self.error.clone()
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.errors.values().cloned()
     }
 
     /// A report tells of all that changed.
@@ -129,12 +131,12 @@ impl Server {
             let again_ns = self.clock.now().boot_ns.saturating_add(RETRY_NS);
             self.sights.due_ns.get_or_insert(self.core.flush_due_ns().max(again_ns));
             let told = format!("sink {} cannot show the counters: {why}", sink.place);
-            if self.sights.error.is_none() {
+            if !self.sights.errors.contains_key(&number) {
                 (self.notice)(Level::Error, &told);
             }
-            self.sights.error = Some(told);
+            self.sights.errors.insert(number, told);
         } else {
-            self.sights.error = None;
+            self.sights.errors.remove(&number);
         }
     }
 

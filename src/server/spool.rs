@@ -48,6 +48,8 @@ pub(super) struct Spool {
     intake: Arc<Mutex<Intake>>,
     worker: Errands,
     phase: Phase,
+    /// What comes now is for the next start.
+    closed: bool,
     /// There may be something to take.
     wanted: bool,
     /// No scan is begun before this moment.
@@ -90,6 +92,7 @@ impl Spool {
             intake: Arc::new(Mutex::new(setup.intake)),
             worker,
             phase: Phase::Idle,
+            closed: false,
             wanted: true,
             scan_after_ns: 0,
             rest_until_ns: 0,
@@ -110,6 +113,7 @@ impl Spool {
     /// When the loop has to come back for it though nothing happens.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         match self.phase {
+            Phase::Idle if self.closed => None,
             Phase::Idle => {
                 let looked = self.look_every_ns.map(|every| self.scanned_ns.saturating_add(every));
                 let due = if self.wanted { Some(self.scan_after_ns) } else { looked };
@@ -118,6 +122,11 @@ impl Spool {
             Phase::Found(_) => Some(0),
             Phase::Working | Phase::Counted { .. } | Phase::GivenUp => None,
         }
+    }
+
+    /// Takes nothing out any more: a stop flushes the last window, and what is counted after that is in none.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Whether a batch is in hand.

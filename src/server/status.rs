@@ -18,7 +18,7 @@ impl Server {
         problems.extend(self.spool.iter().flat_map(Spool::problems));
         problems.extend(self.scrapes.iter().filter_map(Scrape::problem));
         problems.extend(self.sinks.iter().filter_map(SinkWorker::problem));
-        problems.extend(self.sights.problem());
+        problems.extend(self.sights.problems());
         let mut facts = self.about.clone();
         let numbers = &self.connections.numbers;
         problems.extend(numbers.problems());

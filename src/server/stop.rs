@@ -82,6 +82,9 @@ impl Server {
     pub(super) fn begin_stop(&mut self) {
         self.stopping = Some(Stopping { since_ns: self.clock.now().boot_ns, asked: 0 });
         self.supervision.stopping();
+        if let Some(spool) = &mut self.spool {
+            spool.close();
+        }
     }
 
     pub(super) fn is_patient(&mut self, until_ns: u64) -> bool {

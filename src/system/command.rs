@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use nix::sys::signal::{SigHandler, SigSet, Signal as Handled};
 use nix::sys::wait::{Id, WaitPidFlag};
 use nix::unistd::Pid as NixPid;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process_group, pidfd_open, waitpid,
 };
@@ -94,8 +97,7 @@ impl Command {
         input: &[u8],
         timeout: Duration,
     ) -> io::Result<Ran> {
-        let run = Run::start(self, variables)?;
-        let ran = run.finish(input, timeout);
+        let ran = Run::start(self, variables, input)?.finish(timeout);
         bury_strangers();
         Ok(ran)
     }
@@ -136,18 +138,15 @@ struct Run {
     pid: Pid,
     /// Becomes readable when it ends.
     end: OwnedFd,
-    /// What it reads, until it has all of it or wants no more.
-    input: Option<PipeWriter>,
     /// What it says, until it closes that.
     errors: Option<PipeReader>,
     said: Vec<u8>,
 }
 
 impl Run {
-    fn start(command: &Command, variables: &[(&str, u64)]) -> io::Result<Run> {
-        let (its_input, input) = std::io::pipe()?;
+    fn start(command: &Command, variables: &[(&str, u64)], input: &[u8]) -> io::Result<Run> {
+        let its_input = in_memory(input)?;
         let (errors, its_errors) = std::io::pipe()?;
-        rustix::io::ioctl_fionbio(&input, true)?;
         rustix::io::ioctl_fionbio(&errors, true)?;
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
         let mut actions = PosixSpawnFileActions::init()?;
@@ -188,10 +187,10 @@ impl Run {
             let _ = waitpid(Some(pid), WaitOptions::empty());
             running().remove(&pid.as_raw_pid());
         })?;
-        Ok(Run { pid, end, input: Some(input), errors: Some(errors), said: Vec::new() })
+        Ok(Run { pid, end, errors: Some(errors), said: Vec::new() })
     }
 
-    fn finish(mut self, mut input: &[u8], timeout: Duration) -> Ran {
+    fn finish(mut self, timeout: Duration) -> Ran {
         let mut deadline = Deadline::after(timeout);
         let mut told = None;
         loop {
@@ -208,7 +207,6 @@ impl Run {
                 break;
             }
             self.read_errors();
-            input = self.give(input);
         }
         self.read_errors();
         let status = waitpid(Some(self.pid), WaitOptions::empty());
@@ -228,26 +226,11 @@ impl Run {
     /// Waits until there is something to do; whether it has ended.
     fn wait(&self, left: Duration) -> bool {
         let mut polled = vec![PollFd::from_borrowed_fd(self.end.as_fd(), PollFlags::IN)];
-        let input = self.input.as_ref().map(|input| input.as_fd());
         let errors = self.errors.as_ref().map(|errors| errors.as_fd());
-        polled.extend(input.map(|input| PollFd::from_borrowed_fd(input, PollFlags::OUT)));
         polled.extend(errors.map(|errors| PollFd::from_borrowed_fd(errors, PollFlags::IN)));
         // What goes wrong here goes wrong until the time is over.
         let _ = poll(&mut polled, Some(&timespec(left)));
         polled.first().is_some_and(|end| !end.revents().is_empty())
-    }
-
-    /// Gives it more to read; what is left after that. What it does not want is no error: its end tells.
-    fn give<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let Some(pipe) = self.input.as_mut().filter(|_| !input.is_empty()) else {
-            self.input = None;
-            return &[];
-        };
-        match pipe.write(input) {
-            Ok(written) => input.get(written..).unwrap_or_default(),
-            Err(error) if is_for_later(&error) => input,
-            Err(_) => &[],
-        }
     }
 
     fn read_errors(&mut self) {
@@ -264,6 +247,21 @@ impl Run {
             }
         }
     }
+}
+
+/// A file with these bytes that has no name. A command that read them from a pipe would take a part for the whole
+/// when this process is killed while it writes.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let create = |flags| memfd_create("report", MemfdFlags::CLOEXEC | flags);
+    // A kernel may want to be told that it is no program; older ones do not know the word.
+    let file = match create(MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => create(MemfdFlags::empty()),
+        created => created,
+    };
+    let mut file = File::from(file?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 fn is_for_later(error: &io::Error) -> bool {

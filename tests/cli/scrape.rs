@@ -327,6 +327,31 @@ fn a_file_for_node_exporter_that_cannot_be_written_is_told_of_and_comes_later() 
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_told_of_once_while_another_can_be() {
+    let (home, mut daemon, path) = {
+        let home = Home::new();
+        let sinks = ["bad", "good"].map(|name| format!("textfile:{}", home.path(name).display()));
+        let daemon = home.serve(&["--interval", "20ms", "--sink", &sinks[0], "--sink", &sinks[1]]);
+        let path = home.path("good");
+        (home, daemon, path)
+    };
+    let text = || std::fs::read_to_string(&path).unwrap_or_default();
+    until("both are written at the start", || home.path("bad").exists() && path.exists());
+    std::fs::create_dir(home.path(".bad~")).unwrap();
+    // No report tells of a counter that is declared.
+    home.ok(&["incr", "a=0"]);
+    daemon.wait_until_it_says("cannot show the counters");
+    for _ in 0..2 {
+        let before = text();
+        until("it is tried again", || text() != before);
+        let stdout = home.run(&["status"]).stdout;
+        assert!(stdout.contains("problem: ") && stdout.contains("cannot show"), "{stdout}");
+    }
+    let told = daemon.stop().stderr;
+    assert_eq!(told.matches("cannot show the counters").count(), 1, "{told}");
+}
+
+#[test]
 fn totals_in_the_file_go_on_after_the_daemon_was_killed() {
     let (home, daemon, path) = kept("", &["--interval", "20ms"]);
     let text = || std::fs::read_to_string(&path).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! when it is there. A report that comes twice has the same number, and takes the place of the first.
 
 use std::fs;
+use std::process::Command;
 
 use crate::harness::{Home, parse_counts, until};
 use crate::load::{Totals, count_while};
@@ -18,6 +19,30 @@ esac
 cat >"$1/$COUNTD_WINDOW"
 [ $((runs % 9)) -ne 0 ]
 "#;
+
+#[test]
+fn a_command_gets_the_whole_report_though_the_daemon_is_killed_before_it_reads() {
+    let home = Home::new();
+    let (fifo, got, all) = (home.path("go"), home.path("got"), home.path("all"));
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (go, at, end) = (fifo.display(), got.display(), all.display());
+    let script = format!("cat {go}; cat >{at}; mv {at} {end}");
+    fs::write(home.path("take"), script).unwrap();
+    let sink = format!("--sink=exec:/bin/sh {}?format=plain", home.path("take").display());
+    let daemon = home.serve(&[&sink]);
+    // More than a pipe has room for.
+    let names: Vec<String> = (0..8_000).map(|number| format!("counter.{number}")).collect();
+    for some in names.chunks(1_000) {
+        home.ok(&[&["incr"], &*some.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    }
+    home.run(&["flush", "--timeout", "10ms"]).refused(1, &["exec:"]);
+    // This waits until the command is there.
+    let go = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    daemon.kill();
+    drop(go);
+    until("it has read", || all.exists());
+    assert_eq!(parse_counts(&fs::read_to_string(&all).unwrap()).len(), names.len());
+}
 
 #[test]
 fn a_command_that_fails_now_and_then_and_goes_by_the_number_of_the_window_has_every_count() {

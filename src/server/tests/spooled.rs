@@ -448,3 +448,22 @@ fn a_refused_request_is_cleared_though_the_journal_has_nothing_to_sync() {
     daemon.until(|daemon| daemon.server.core.counters() == 1);
     assert_eq!(daemon.count("a"), total(2));
 }
+
+#[test]
+fn what_is_spooled_while_it_stops_is_left_to_the_next_start() {
+    let disk = FakeDisk::default();
+    let mut daemon = on(&disk, Fsync::No);
+    daemon.until(is_idle);
+    daemon.count("a");
+    daemon.gates[0].shut(true);
+    daemon.server.begin_stop();
+    put(&disk, 0..1);
+    daemon.net.script().tell(Ready::Spool);
+    let begun = daemon.clock.now().boot_ns;
+    daemon.server.stop().unwrap();
+    let took = daemon.clock.now().boot_ns - begun;
+    assert!((4_000_000_000..5_000_000_000).contains(&took), "{took} ns");
+    assert!(daemon.net.script().waits.len() < 200, "it goes round and round");
+    assert_eq!(FakeSpool::of(&disk).names(Room::Spool).len(), 1);
+    daemon.gates[0].shut(false);
+}
