@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::phase::Phase;
 use super::planned::Planned;
 use super::reports::COUNT_BYTES;
-use super::sinks::{Phase, SinkPlace, SinkRun};
+use super::sinks::{SinkPlace, SinkRun};
 use crate::note::{Level, Note};
 use crate::record::Record;
 use crate::record::state::{Kept, SinkState};

@@ -14,6 +14,7 @@ mod deleting;
 mod increment;
 mod keeping;
 mod offering;
+mod phase;
 mod planned;
 mod refusal;
 mod reports;

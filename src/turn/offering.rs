@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::phase::Phase;
 use super::reports::Action;
-use super::sinks::{Phase, SinkRun};
+use super::sinks::SinkRun;
 use crate::format::layout::Layout;
 use crate::note::{Level, Note};
 use crate::record::FilePlace;

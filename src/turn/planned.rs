@@ -1,8 +1,8 @@
 //! What is planned for the turn's second append: its records, and what is done once they are in the journal.
 
 use super::Core;
+use super::phase::Phase;
 use super::reports::Action;
-use super::sinks::Phase;
 use crate::note::{Level, Note};
 use crate::record::{Offer, Record};
 use crate::window::Window;

@@ -4,6 +4,7 @@
 mod counting;
 mod deleting;
 mod flushing;
+mod keeping;
 mod limits;
 mod model;
 mod offering;
