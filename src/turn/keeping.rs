@@ -18,6 +18,21 @@ use crate::report::Report;
 /// far, and the next coarser one would take it for all there is of its step. Six hours are the least in wide use.
 const AGAIN_MS_MAX: u64 = 5 * 3_600_000;
 
+/// While no report comes, so long after the last it is looked first whether a collector is still there, and then
+/// after twice the time, again and again.
+const LOOK_NS: u64 = 10_000_000_000;
+
+/// When a sink that keeps something was seen to be there.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// When it took something new, or what it took in an earlier run.
+    taken_ns: Option<u64>,
+    /// When it was seen last.
+    at_ns: u64,
+    /// It is to be looked now.
+    wanted: bool,
+}
+
 impl Core {
     /// At a start all that is kept may be lost; what cannot be offered again is not kept any longer.
     pub(super) fn take_up_kept(&mut self, place: &SinkPlace) {
@@ -52,7 +67,9 @@ impl Core {
     pub(super) fn taken_again(&mut self, sink: usize, first: u64, last: u64) {
         let now_ns = self.now.boot_ns;
         self.succeed(sink, Phase::Idle);
-        let Some(run) = self.runs.get(sink) else { return };
+        let Some(run) = self.runs.get_mut(sink) else { return };
+        run.seen.taken_ns.get_or_insert(now_ns);
+        run.seen.at_ns = now_ns;
         for kept in self.state.kept_mut(&run.place.place) {
             if first <= kept.offer.first && kept.offer.last <= last {
                 kept.taken_ns = Some(now_ns);
@@ -82,6 +99,10 @@ impl Core {
             (stored, gives_way) = (Some(last), true);
         }
         self.planned.push(Planned::Deliver { sink, last, stored: stored.unwrap_or(0) });
+        if let Some(run) = self.runs.get_mut(sink) {
+            let at_ns = self.now.boot_ns;
+            run.seen = Seen { taken_ns: Some(at_ns), at_ns, wanted: false };
+        }
         if gives_way {
             self.say_what_gives_way(sink);
         }
@@ -95,6 +116,7 @@ impl Core {
             self.planned.push(Planned::Store { sink, stored });
         }
         let Some(run) = self.runs.get_mut(sink) else { return };
+        (run.seen.at_ns, run.seen.wanted) = (self.now.boot_ns, false);
         run.phase = if stored.is_some() { Phase::Acknowledging } else { Phase::Idle };
     }
 
@@ -103,11 +125,28 @@ impl Core {
         if run.place.keeps_ns == 0 || run.phase != Phase::Idle {
             return None;
         }
-        let mut newest = None;
-        for kept in self.kept(&run.place.place) {
-            newest = newest.max(Some(kept.taken_ns?));
+        let mut kept = self.kept(&run.place.place).peekable();
+        kept.peek()?;
+        if kept.any(|kept| kept.taken_ns.is_none()) {
+            return None;
         }
-        newest.map(|taken_ns| taken_ns.saturating_add(run.place.keeps_ns))
+        let Seen { taken_ns, at_ns, wanted } = run.seen;
+        let since_ns = at_ns.saturating_sub(taken_ns.unwrap_or(at_ns));
+        let wait_ns = since_ns.max(LOOK_NS.min(run.place.keeps_ns));
+        Some(if wanted { 0 } else { at_ns.saturating_add(wait_ns) })
+    }
+
+    /// Lets it be looked now whether sinks still have what they took.
+    pub(super) fn look_now(&mut self) {
+        for run in &mut self.runs {
+            run.seen.wanted = true;
+        }
+    }
+
+    /// Whether that is not known of a sink yet.
+    pub(super) fn anyone_looks(&self) -> bool {
+        let wanted = |run: &SinkRun| run.seen.wanted && self.look_due_ns(run).is_some();
+        self.runs.iter().any(|run| run.phase == Phase::Looking || wanted(run))
     }
 
     /// What a sink may have lost, the oldest, as much as is handed over at a time.

@@ -88,12 +88,18 @@ impl Core {
         if let Some(again) = self.next_again(run) {
             return again;
         }
-        if self.look_due_ns(run).is_some_and(|due_ns| due_ns <= self.now.boot_ns) {
-            return Next::Look;
-        }
-        if still_held && !hurried {
-            return Next::GoOn;
-        }
+        let looks = self.look_due_ns(run).is_some_and(|due_ns| due_ns <= self.now.boot_ns);
+        let next = match still_held && !hurried {
+            true => Next::GoOn,
+            false => self.next_new(sink, hurried),
+        };
+        // Who is handed something shows by that whether it is there.
+        if looks && !matches!(next, Next::Hand { .. }) { Next::Look } else { next }
+    }
+
+    /// What a sink was not handed yet, or did not take.
+    fn next_new(&mut self, sink: usize, hurried: bool) -> Next {
+        let Some(run) = self.runs.get(sink) else { return Next::GoOn };
         let Some(state) = self.state.sink(&run.place.place) else { return Next::GoOn };
         let newest = self.state.closed().next_back().map_or(0, |report| report.window.number);
         if newest <= state.acknowledged {

@@ -93,6 +93,7 @@ impl Core {
         self.waiters.push(Waiter { peer, window: None, until_ns, behind: Vec::new() });
         self.flush_wanted = true;
         self.hasten_sinks();
+        self.look_now();
         Ok(())
     }
 
@@ -298,8 +299,11 @@ impl Core {
 
     fn answer_waiters(&mut self, actions: &mut Vec<Action>) {
         for waiter in std::mem::take(&mut self.waiters) {
-            let even = waiter.window.filter(|&window| self.debtors(window).next().is_none());
             let late = self.now.boot_ns >= waiter.until_ns;
+            let is_even = |&window: &u64| {
+                self.debtors(window).next().is_none() && (late || !self.anyone_looks())
+            };
+            let even = waiter.window.filter(is_even);
             let reply = match (even, waiter.window) {
                 (Some(window), _) => Response::Flushed { window },
                 (None, Some(window)) if late => {

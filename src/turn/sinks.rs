@@ -3,6 +3,7 @@
 //! offered, so that after a crash a start can tell what may be there already. Nothing is written here.
 
 use super::Core;
+use super::keeping::Seen;
 use super::phase::Phase;
 use super::planned::Planned;
 use super::reports::RETRY_NS;
@@ -104,6 +105,7 @@ pub(super) struct SinkRun {
     failures: u32,
     /// What it is offered first was on its way when the last run ended.
     pub(super) repeats: bool,
+    pub(super) seen: Seen,
     /// It was said that not all is kept that it may lose.
     pub(super) gave_way: bool,
     last_success_ms: Option<u64>,
@@ -152,6 +154,7 @@ impl Core {
                 held_in: 0,
                 failures: 0,
                 repeats,
+                seen: Seen::default(),
                 gave_way: false,
                 last_success_ms: None,
                 last_error: None,

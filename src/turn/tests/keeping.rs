@@ -139,11 +139,18 @@ fn one_that_was_started_anew_gets_it_again_behind_what_it_was_handed() {
     assert_eq!(kept(&world), 3);
 }
 
+/// Time passes, and carbon is found to be there.
+fn pass_and_look(world: &mut World, ms: u64) {
+    world.pass(ms);
+    assert!(looks(&world.quiet()));
+    world.hear(0, SinkNews::Looked);
+}
+
 #[test]
 fn it_is_kept_until_the_same_carbon_has_been_there_long_enough_after() {
     let mut world = world();
     deliver(&mut world);
-    world.pass(KEEPS_NS / MS - 3_000);
+    pass_and_look(&mut world, KEEPS_NS / MS - 3_000);
     deliver(&mut world);
     assert_eq!(kept(&world), 2);
     deliver(&mut world);
@@ -152,39 +159,61 @@ fn it_is_kept_until_the_same_carbon_has_been_there_long_enough_after() {
     assert_eq!(text(&again(&world.quiet()).unwrap()).1, [2, 3]);
     written(&mut world);
     // What it took again counts from then.
-    world.pass(KEEPS_NS / MS - 3_000);
+    pass_and_look(&mut world, KEEPS_NS / MS - 3_000);
     deliver(&mut world);
     assert_eq!(kept(&world), 3);
 }
 
 #[test]
-fn when_nothing_more_comes_it_is_looked_once_and_nothing_is_due_any_more() {
+fn when_nothing_more_comes_it_is_looked_less_and_less_often_and_at_last_nothing_is_due() {
     let mut world = world();
     deliver(&mut world);
-    world.pass(10_000);
+    world.pass(1_000);
     deliver(&mut world);
-    assert_eq!(world.core.deadline_ns(), Some(world.now.boot_ns + KEEPS_NS));
-    world.pass(KEEPS_NS / MS - 1);
-    assert!(!looks(&world.quiet()));
-    world.pass(1);
-    assert!(looks(&world.quiet()));
-    assert_eq!(world.core.deadline_ns(), None);
-    world.hear(0, SinkNews::Looked);
+    let taken_ns = world.now.boot_ns;
+    for after_s in [10, 20, 40, 80, 160, 320] {
+        assert_eq!(world.core.deadline_ns(), Some(taken_ns + after_s * S));
+        world.pass((taken_ns + after_s * S - world.now.boot_ns) / MS - 1);
+        assert!(!looks(&world.quiet()));
+        world.pass(1);
+        assert!(looks(&world.quiet()));
+        assert_eq!((kept(&world), world.core.deadline_ns()), (2, None));
+        world.hear(0, SinkNews::Looked);
+    }
     assert_eq!((kept(&world), world.core.deadline_ns()), (0, None));
     world.restart(&[carbon()]);
     assert!(world.quiet().is_empty());
 }
 
 #[test]
-fn a_look_that_finds_another_carbon_lets_it_come_again() {
+fn a_look_that_finds_another_carbon_lets_it_come_again_and_not_more_often_if_that_goes_on() {
     let mut world = world();
     deliver(&mut world);
-    world.pass(KEEPS_NS / MS);
-    assert!(looks(&world.quiet()));
+    let taken_ns = world.now.boot_ns;
+    for after_s in [10, 20, 40] {
+        assert_eq!(world.core.deadline_ns(), Some(taken_ns + after_s * S));
+        world.pass((taken_ns + after_s * S - world.now.boot_ns) / MS);
+        assert!(looks(&world.quiet()));
+        let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+        assert_eq!(text(&again(&actions).unwrap()).1, [1]);
+        written(&mut world);
+    }
+}
+
+#[test]
+fn who_asks_for_a_flush_is_answered_when_carbon_has_what_it_lost() {
+    let mut world = world();
+    deliver(&mut world);
+    world.pass(1_000);
+    let asked = || (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    let actions = world.turn(&[asked()], Vec::new()).actions;
+    assert!(looks(&actions) && replies(actions).is_empty());
     let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
-    assert_eq!(text(&again(&actions).unwrap()).1, [1]);
-    written(&mut world);
-    assert_eq!(world.core.deadline_ns(), Some(world.now.boot_ns + KEEPS_NS));
+    assert!(again(&actions).is_some() && replies(actions).is_empty());
+    assert_eq!(replies(written(&mut world)).len(), 1);
+    let actions = world.turn(&[asked()], Vec::new()).actions;
+    assert!(looks(&actions));
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
 }
 
 #[test]
