@@ -210,6 +210,8 @@ impl fmt::Debug for Report {
     }
 }
 
+impl Eq for Report {}
+
 impl PartialEq for Report {
     fn eq(&self, other: &Report) -> bool {
         self.window == other.window && self.counts() == other.counts()

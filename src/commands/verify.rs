@@ -197,6 +197,8 @@ impl Facts<'_> {
             self.text(&format!("sink_{at}_place"), &sink.place);
             let owed = state.closed().filter(|report| report.window.number > sink.acknowledged);
             self.number(&format!("sink_{at}_windows_owed"), owed.count());
+            let kept = sink.kept.iter().map(|kept| kept.reports.len()).sum();
+            self.number(&format!("sink_{at}_windows_kept"), kept);
         }
         self.put("cut_off", Value::Bytes(verdict.cut_off_bytes));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::retired::of;
-use super::state::{OpenWindow, Retired, SinkState, State};
+use super::state::{Kept, OpenWindow, Retired, SinkState, State};
 use super::{KIND_COUNTER, Record};
 use crate::codec::Malformed;
 use crate::counter::table::Columns;
@@ -109,10 +109,7 @@ impl Image {
         out: &mut Blocks<W>,
     ) -> Result<(), E> {
         for report in &self.closed {
-            out.put(&Record::Owed { window: report.window })?;
-            for Count { name, count, total } in report.counts().iter() {
-                out.put(&Record::OwedCount { name, count, total })?;
-            }
+            window(report, out)?;
         }
         for sink in &self.sinks {
             let (place, acknowledged) = (sink.place.as_str(), sink.acknowledged);
@@ -120,12 +117,30 @@ impl Image {
             if let Some(second) = sink.reached {
                 out.put(&Record::SinkReached { place, second })?;
             }
+            for Kept { offer, reports, .. } in &sink.kept {
+                for report in reports {
+                    window(report, out)?;
+                }
+                let windows = u64::try_from(reports.len()).unwrap_or(u64::MAX);
+                out.put(&Record::Kept { place, offer: offer.clone(), windows })?;
+            }
             if let Some(offer) = sink.offered.clone() {
                 out.put(&Record::Offered { place, offer })?;
             }
         }
         Ok(())
     }
+}
+
+fn window<E: From<Malformed>, W: FnMut(&[u8]) -> Result<(), E>>(
+    report: &Report,
+    out: &mut Blocks<W>,
+) -> Result<(), E> {
+    out.put(&Record::Owed { window: report.window })?;
+    for Count { name, count, total } in report.counts().iter() {
+        out.put(&Record::OwedCount { name, count, total })?;
+    }
+    Ok(())
 }
 
 /// Collects records into payloads of a good size.

@@ -11,6 +11,7 @@ pub mod image;
 mod numbers;
 pub mod replay;
 mod retired;
+mod sinks;
 pub mod state;
 
 use serde::{Deserialize, Serialize};
@@ -217,6 +218,24 @@ pub enum Record<'a> {
         place: &'a str,
         /// The timestamp, in seconds since 1970-01-01 UTC.
         second: u64,
+    },
+    /// A sink took what it was offered, if anything was, and may lose it again: it is kept.
+    Delivered {
+        /// Its place.
+        place: &'a str,
+        /// The last window it took.
+        last: u64,
+        /// Up to this window it is safe where it went, and kept no longer.
+        stored: u64,
+    },
+    /// Checkpoint: an offer that a sink took and that is kept, oldest first. Its windows are the last before it.
+    Kept {
+        /// Its place.
+        place: &'a str,
+        /// What it was offered.
+        offer: Offer,
+        /// How many windows that are.
+        windows: u64,
     },
 }
 

@@ -159,12 +159,14 @@ impl Replay {
             }
             Record::Released { session } => state.release(session),
             Record::SinkReached { place, second } => state.reach(place, second),
+            Record::Delivered { place, last, stored } => state.deliver(place, last, stored),
             Record::Started { boot, at } => state.ids.start(boot, at.boot_ns),
             checkpoint @ (Record::Base { .. }
             | Record::Counter { .. }
             | Record::Retired { .. }
             | Record::Owed { .. }
             | Record::OwedCount { .. }
+            | Record::Kept { .. }
             | Record::End { .. }) => self.apply_checkpoint(checkpoint)?,
         }
         self.records = self.records.saturating_add(1);
@@ -216,6 +218,11 @@ impl Replay {
                     return Err(inconsistent("a count without its window"));
                 };
                 counts.push(Count { name: checked(name)?, count, total });
+            }
+            Record::Kept { place, offer, windows } => {
+                if !state.keep(place, offer, windows) {
+                    return Err(inconsistent("an offer is kept without its windows"));
+                }
             }
             Record::End { records } if records == self.records => self.ended = true,
             Record::End { records } => {

@@ -5,10 +5,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::Offer;
 use super::closing::Closing;
 use super::retired::AllRetired;
 pub use super::retired::Retired;
+pub use super::sinks::{Kept, SinkState};
 use crate::counter::table::{Definition, Slot, Table, Values};
 use crate::ids::{Answered, Ids};
 use crate::report::Report;
@@ -23,19 +23,6 @@ pub struct OpenWindow {
     pub start: Moment,
     /// In which boot.
     pub start_boot: BootId,
-}
-
-/// How far a sink is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkState {
-    /// Where its reports go: `stdout`, `file:PATH`.
-    pub place: String,
-    /// The last window it has acknowledged.
-    pub acknowledged: u64,
-    /// What was handed to it and is not acknowledged.
-    pub offered: Option<Offer>,
-    /// The last timestamp it was offered, in seconds, if that matters to it.
-    pub reached: Option<u64>,
 }
 
 /// How to take one change back. Changes are taken back in reverse order.
@@ -374,58 +361,6 @@ impl State {
             rest.insert(at, Arc::new(merged));
         }
         self.closed = rest;
-    }
-
-    /// Adds a sink that has all windows up to `acknowledged`.
-    pub fn add_sink(&mut self, place: &str, acknowledged: u64) {
-        self.sinks.retain(|sink| sink.place != place);
-        self.sinks.push(SinkState {
-            place: place.into(),
-            acknowledged,
-            offered: None,
-            reached: None,
-        });
-    }
-
-    /// Forgets a sink and what it was owed.
-    pub fn remove_sink(&mut self, place: &str) {
-        self.sinks.retain(|sink| sink.place != place);
-        self.forget_acknowledged();
-    }
-
-    /// The sink of this place.
-    pub fn sink(&self, place: &str) -> Option<&SinkState> {
-        self.sinks.iter().find(|sink| sink.place == place)
-    }
-
-    /// Notes what was offered to a sink.
-    pub fn offer(&mut self, place: &str, offer: Offer) {
-        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.place == place) {
-            sink.offered = Some(offer);
-        }
-    }
-
-    /// Notes up to which timestamp a sink was offered windows.
-    pub fn reach(&mut self, place: &str, second: u64) {
-        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.place == place) {
-            sink.reached = Some(second);
-        }
-    }
-
-    /// Notes that a sink has all windows up to `last`.
-    pub fn acknowledge(&mut self, place: &str, last: u64) {
-        if let Some(sink) = self.sinks.iter_mut().find(|sink| sink.place == place) {
-            sink.acknowledged = sink.acknowledged.max(last);
-            sink.offered = None;
-        }
-        self.forget_acknowledged();
-    }
-
-    fn forget_acknowledged(&mut self) {
-        let all_have = self.sinks.iter().map(|sink| sink.acknowledged).min().unwrap_or(u64::MAX);
-        while self.closed.front().is_some_and(|report| report.window.number <= all_have) {
-            self.closed.pop_front();
-        }
     }
 
     fn disown(&mut self, creator: u32) {

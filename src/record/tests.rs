@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::image::Image;
 use super::replay::Replay;
-use super::state::State;
+use super::state::{SinkState, State};
 use super::*;
 use crate::ids::Answered;
 
@@ -29,7 +29,7 @@ fn records_have_these_bytes() {
     let window = Window { first: 1, number: 2, start, start_boot: 5, end: moment(6), end_boot: 7 };
     let file = Some(FilePlace { device: 1, inode: 2, offset: 3, length: 4, crc: 5 });
     let offer = Offer { first: 1, last: 2, layout: "json".into(), file };
-    let golden: [(Record<'_>, &[u8]); 21] = [
+    let golden: [(Record<'_>, &[u8]); 23] = [
         (Record::Defined { id: 1, kind: 0, creator: 2, name }, &[0, 1, 0, 2, 2, 97, 98]),
         (Record::Total { id: 1, total: 300 }, &[1, 1, 251, 44, 1]),
         (Record::Deleted { id: 1 }, &[2, 1]),
@@ -40,7 +40,7 @@ fn records_have_these_bytes() {
         (Record::SinkAdded { place: "p", acknowledged: 3 }, &[7, 1, 112, 3]),
         (Record::SinkRemoved { place: "p" }, &[8, 1, 112]),
         (
-            Record::Offered { place: "p", offer },
+            Record::Offered { place: "p", offer: offer.clone() },
             &[9, 1, 112, 1, 2, 4, 106, 115, 111, 110, 1, 1, 2, 3, 4, 5],
         ),
         (Record::Acknowledged { place: "p", last: 2 }, &[10, 1, 112, 2]),
@@ -76,6 +76,11 @@ fn records_have_these_bytes() {
         (Record::Held { session: 300 }, &[18, 251, 44, 1]),
         (Record::Released { session: 9 }, &[19, 9]),
         (Record::SinkReached { place: "p", second: 3 }, &[20, 1, 112, 3]),
+        (Record::Delivered { place: "p", last: 3, stored: 2 }, &[21, 1, 112, 3, 2]),
+        (
+            Record::Kept { place: "p", offer, windows: 2 },
+            &[22, 1, 112, 1, 2, 4, 106, 115, 111, 110, 1, 1, 2, 3, 4, 5, 2],
+        ),
     ];
     for (record, expected) in golden {
         assert_eq!(bytes(&record), expected, "{record:?}");
@@ -102,8 +107,13 @@ fn described(state: &State) -> Vec<String> {
         .collect();
     retired.sort();
     lines.push(format!("{:?} {retired:?} {}", state.open, state.next_counter));
-    lines.push(format!("{:?} {:?}", state.sinks, state.held));
-    for report in state.closed() {
+    for SinkState { place, acknowledged, offered, reached, kept } in &state.sinks {
+        let kept: Vec<_> = kept.iter().map(|kept| (&kept.offer, kept.reports.len())).collect();
+        lines.push(format!("{place} {acknowledged} {offered:?} {reached:?} {kept:?}"));
+    }
+    lines.push(format!("{:?}", state.held));
+    let kept = state.sinks.iter().flat_map(|sink| &sink.kept).flat_map(|kept| &kept.reports);
+    for report in state.closed().chain(kept) {
         lines.push(format!("{:?} {:?}", report.window, report.counts()));
     }
     lines.extend(state.ids.iter().map(|answered| format!("{answered:?}")));
@@ -201,7 +211,7 @@ impl Live {
 
     fn sink(&mut self, what: u8) {
         let last = self.state.open.number - 1;
-        match (what % 5, self.state.sink("stdout").is_some()) {
+        match (what % 6, self.state.sink("stdout").is_some()) {
             (0, _) => {
                 self.write(&Record::SinkAdded { place: "stdout", acknowledged: last });
                 self.state.add_sink("stdout", last);
@@ -219,6 +229,11 @@ impl Live {
                 let second = self.clock;
                 self.write(&Record::SinkReached { place: "stdout", second });
                 self.state.reach("stdout", second);
+            }
+            (5, true) => {
+                let stored = last.saturating_sub(u64::from(what) / 6 % 5);
+                self.write(&Record::Delivered { place: "stdout", last, stored });
+                self.state.deliver("stdout", last, stored);
             }
             (3, true) if last > 2 => {
                 self.write(&Record::Merged { first: last - 1, last });

@@ -387,6 +387,16 @@ impl Server {
                         worker.prepare(layout, reports, offered, sight);
                     }
                 }
+                Action::Again { sink, offers } => {
+                    if let Some(worker) = self.sinks.get_mut(sink) {
+                        worker.prepare_again(offers);
+                    }
+                }
+                Action::Look { sink } => {
+                    if let Some(worker) = self.sinks.get_mut(sink) {
+                        worker.look();
+                    }
+                }
                 Action::Write { sink } => {
                     self.unsynced_writes.push((sink, self.journal.position()));
                 }

@@ -88,6 +88,19 @@ impl SinkWorker {
         });
     }
 
+    /// Lets it prepare again what it was offered before.
+    pub(super) fn prepare_again(&mut self, offers: Vec<(Layout, Vec<Arc<Report>>)>) {
+        self.order(move |sink| sink.prepare_again(&offers).map(SinkNews::Prepared));
+    }
+
+    /// Lets it look whether it still has what it took.
+    pub(super) fn look(&mut self) {
+        self.order(|sink| {
+            sink.check();
+            Ok(SinkNews::Looked)
+        });
+    }
+
     /// Lets it show what is there now, without a report.
     pub(super) fn refresh(&mut self, sight: Sight) {
         self.refreshing = true;
@@ -149,6 +162,9 @@ impl SinkWorker {
             for line in sink.said() {
                 let news = SinkNews::Said(line);
                 mailbox.leave(News::Sink(SinkEvent { sink: number, news }));
+            }
+            if sink.has_lost() {
+                mailbox.leave(News::Sink(SinkEvent { sink: number, news: SinkNews::Lost }));
             }
             *lock(&problem) = sink.problem();
             drop(sink);

@@ -3,10 +3,10 @@
 //! each report has a connection that is ended behind it, and carbon's ending it, too, says that it has read all;
 //! or one connection is kept, and what is known is that carbon's kernel has the bytes.
 //!
-//! Between two reports there always is a connection, be it the next one, that is looked at: found dead, carbon was
-//! started anew, and may have lost what it had read and not stored. So what was written a while before comes again.
+//! Carbon has points in memory before it stores them. So between two reports there always is a connection, be it the
+//! next one, that is looked at: found dead, carbon was started anew, and may have lost what it had read. What that is,
+//! and that it comes again, is not known here.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,8 @@ use super::{Sink, SinkError};
 use crate::format::layout::Layout;
 use crate::record::FilePlace;
 use crate::report::Report;
-use crate::system::clock::boot_ns;
 use crate::system::tcp::Tcp;
 use crate::turn::Prepared;
-
-/// How old what is written again may be, compared with the newest of it.
-const KEPT_NS: u64 = 300_000_000_000;
-/// How much of it there may be, in bytes.
-const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// When a report counts as delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,87 +35,53 @@ pub struct Graphite {
     delivered: Delivered,
     patience: Duration,
     rendered: Vec<u8>,
-    /// To write to next, and to tell by whether it is the carbon that the last report was written to.
+    /// To write to next, and to tell by whether it is the carbon that has what was written.
     connection: Option<Tcp>,
-    /// What was written lately, and when.
-    recent: VecDeque<(u64, Vec<u8>)>,
-    recent_bytes: usize,
-    /// Carbon may have lost that.
-    in_doubt: bool,
-    said: Vec<String>,
+    /// It is not, or nobody knows.
+    lost: bool,
 }
 
 impl Graphite {
     /// Carbon at this address, that is given up when nothing moves for so long.
     pub fn new(to: Address, delivered: Delivered, patience: Duration) -> Graphite {
-        Graphite {
-            to,
-            delivered,
-            patience,
-            rendered: Vec::new(),
-            connection: None,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            in_doubt: false,
-            said: Vec::new(),
-        }
+        let (rendered, connection) = (Vec::new(), None);
+        Graphite { to, delivered, patience, rendered, connection, lost: false }
     }
 
-    fn connect(&self) -> io::Result<Tcp> {
+    fn connect(&self) -> Result<Tcp, SinkError> {
         let Address { host, port } = &self.to;
-        Tcp::connect(host, *port, self.patience)
+        let connected = Tcp::connect(host, *port, self.patience);
+        connected.map_err(|error| SinkError::Failed(format!("cannot connect: {error}")))
     }
 
-    /// A connection to write to, on which is what carbon may have lost.
-    fn connection(&mut self) -> Result<Tcp, SinkError> {
-        if let Some(mut connection) = self.connection.take() {
-            if connection.is_alive() && !self.in_doubt {
-                return Ok(connection);
-            }
-            self.in_doubt = true;
-        }
-        let connected = self.connect();
-        let mut connection =
-            connected.map_err(|error| SinkError::Failed(format!("cannot connect: {error}")))?;
-        if self.in_doubt {
-            for (_, report) in &self.recent {
-                connection.send(report).map_err(failed)?;
-            }
-        }
-        Ok(connection)
+    /// The connection there is, if it is alive.
+    fn living(&mut self) -> Option<Tcp> {
+        let mut connection = self.connection.take();
+        connection.take_if(|connection| !connection.is_alive());
+        self.lost |= connection.is_none();
+        connection
     }
 
     fn deliver(&mut self) -> Result<(), SinkError> {
-        let mut connection = self.connection()?;
-        connection.send(&self.rendered).map_err(failed)?;
+        let mut connection = match self.living() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
         match self.delivered {
             Delivered::Sent => {
+                connection.send(&self.rendered).map_err(failed)?;
                 connection.deliver().map_err(failed)?;
                 self.connection = Some(connection);
             }
             Delivered::Read => {
+                // To the same carbon for sure: it is there before this one reads to the end of the report.
+                let next = self.connect()?;
+                connection.send(&self.rendered).map_err(failed)?;
                 connection.finish().map_err(not_ended)?;
-                // One that cannot be had now is had with the next report, and until then nobody looks.
-                self.connection = self.connect().ok();
+                self.connection = Some(next);
             }
         }
         Ok(())
-    }
-
-    /// Keeps what was written, in case it has to be again.
-    fn keep(&mut self) {
-        let now_ns = boot_ns();
-        let report = std::mem::take(&mut self.rendered);
-        self.recent_bytes = self.recent_bytes.saturating_add(report.len());
-        self.recent.push_back((now_ns, report));
-        while let Some((at_ns, report)) = self.recent.front() {
-            let is_old = at_ns.saturating_add(KEPT_NS) < now_ns;
-            if !is_old && self.recent_bytes <= KEPT_BYTES_MAX {
-                break;
-            }
-            self.recent_bytes = self.recent_bytes.saturating_sub(report.len());
-            self.recent.pop_front();
-        }
     }
 }
 
@@ -149,29 +109,28 @@ impl Sink for Graphite {
         Ok(if self.rendered.is_empty() { Prepared::Already } else { Prepared::AnyTimes })
     }
 
+    fn prepare_again(
+        &mut self,
+        offers: &[(Layout, Vec<Arc<Report>>)],
+    ) -> Result<Prepared, SinkError> {
+        self.rendered.clear();
+        for (layout, reports) in offers {
+            layout.render(reports, &mut self.rendered);
+        }
+        Ok(if self.rendered.is_empty() { Prepared::Already } else { Prepared::AnyTimes })
+    }
+
     fn write(&mut self) -> Result<(), SinkError> {
         let delivered = self.deliver();
-        match &delivered {
-            Ok(()) => {
-                if self.in_doubt && !self.recent.is_empty() {
-                    let reports = self.recent.len();
-                    self.said.push(format!(
-                        "it went away in between; the last reports are written again, {reports} of them"
-                    ));
-                }
-                // Where nobody looks, it may have gone.
-                self.in_doubt = self.connection.is_none();
-                self.keep();
-            }
-            Err(_) => {
-                self.in_doubt = true;
-                self.rendered = Vec::new();
-            }
-        }
+        self.rendered = Vec::new();
         delivered
     }
 
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.said)
+    fn check(&mut self) {
+        self.connection = self.living();
+    }
+
+    fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
     }
 }

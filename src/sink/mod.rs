@@ -48,6 +48,26 @@ pub trait Sink: Send + fmt::Debug {
     /// [`SinkError`] when not all of it is written.
     fn write(&mut self) -> Result<(), SinkError>;
 
+    /// Renders what it wrote before and may have lost: what was offered together with its layout, oldest first. It is
+    /// the same whether it is written once or more often. One that loses nothing has it.
+    ///
+    /// # Errors
+    /// [`SinkError`] when it could not be written now.
+    fn prepare_again(
+        &mut self,
+        _offers: &[(Layout, Vec<Arc<Report>>)],
+    ) -> Result<Prepared, SinkError> {
+        Ok(Prepared::Already)
+    }
+
+    /// Looks whether what it wrote is still where it went.
+    fn check(&mut self) {}
+
+    /// Whether what it wrote before its last order may be lost; it is told once.
+    fn has_lost(&mut self) -> bool {
+        false
+    }
+
     /// Whether it is to be shown all counters each time before it prepares a report.
     fn wants_sights(&self) -> bool {
         false

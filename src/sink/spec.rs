@@ -100,6 +100,9 @@ impl SinkSpec {
         if !self.kind.is_output() {
             place.pause_ns_max = PAUSE_NS_MAX;
         }
+        if let Kind::Graphite { again, .. } = self.kind {
+            place.keeps_ns = u64::try_from(again.as_nanos()).unwrap_or(u64::MAX);
+        }
         // What would be counted again is little then.
         if self.kind.counts_again() || self.is_delta() {
             place.at_a_time = 1;

@@ -12,7 +12,10 @@
 
 mod deleting;
 mod increment;
+mod keeping;
 mod offering;
+mod phase;
+mod planned;
 mod refusal;
 mod reports;
 mod rules;
@@ -44,10 +47,11 @@ use crate::record::{Record, encode_total};
 use crate::window::{BootId, Moment, Schedule};
 
 use deleting::Deletion;
+use planned::Planned;
 use refusal::{Reason, Refusals, Refused};
 pub use reports::Action;
 pub use reports::RETRY_NS;
-use reports::{Planned, Waiter};
+use reports::Waiter;
 pub use rules::{OWED_BYTES_MAX, Rules};
 use sinks::SinkRun;
 pub use sinks::{Prepared, REPORTS_OFFERED_MAX, SinkEvent, SinkNews, SinkPlace};

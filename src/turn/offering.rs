@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::phase::Phase;
 use super::reports::Action;
-use super::sinks::Phase;
+use super::sinks::SinkRun;
 use crate::format::layout::Layout;
 use crate::note::{Level, Note};
 use crate::record::FilePlace;
-use crate::record::state::SinkState;
+use crate::record::state::{Kept, SinkState};
 use crate::report::Report;
 
 /// Counts handed to a sink at a time, unless one report has more: they are in memory as text.
@@ -32,6 +33,14 @@ enum Next {
         reports: Vec<Arc<Report>>,
         offered: Option<FilePlace>,
     },
+    /// What it may have lost, with the range of its windows.
+    Again {
+        offers: Vec<(Layout, Vec<Arc<Report>>)>,
+        first: u64,
+        last: u64,
+    },
+    /// A look whether it is still there.
+    Look,
 }
 
 impl Core {
@@ -52,7 +61,15 @@ impl Core {
                     let layout = *layout;
                     run.layout.clone_from(&layout);
                     actions.push(Action::Prepare { sink, layout, reports, offered });
-                    (Phase::Preparing { first, last }, None)
+                    (Phase::Preparing { first, last, again: false }, None)
+                }
+                Next::Again { offers, first, last } => {
+                    actions.push(Action::Again { sink, offers });
+                    (Phase::Preparing { first, last, again: true }, None)
+                }
+                Next::Look => {
+                    actions.push(Action::Look { sink });
+                    (Phase::Looking, None)
                 }
             };
             (run.phase, run.held_until_ns, run.held_in) = (phase, held, self.state.open.number);
@@ -65,9 +82,24 @@ impl Core {
         let Some(run) = self.runs.get(sink) else { return Next::GoOn };
         let still_held = run.held_until_ns.is_some_and(|until_ns| self.now.boot_ns < until_ns)
             && run.held_in == self.state.open.number;
-        if !run.phase.is_free(self.now.boot_ns) || still_held && !hurried {
+        if !run.phase.is_free(self.now.boot_ns) {
             return Next::GoOn;
         }
+        if let Some(again) = self.next_again(run) {
+            return again;
+        }
+        let looks = self.look_due_ns(run).is_some_and(|due_ns| due_ns <= self.now.boot_ns);
+        let next = match still_held && !hurried {
+            true => Next::GoOn,
+            false => self.next_new(sink, hurried),
+        };
+        // Who is handed something shows by that whether it is there.
+        if looks && !matches!(next, Next::Hand { .. }) { Next::Look } else { next }
+    }
+
+    /// What a sink was not handed yet, or did not take.
+    fn next_new(&mut self, sink: usize, hurried: bool) -> Next {
+        let Some(run) = self.runs.get(sink) else { return Next::GoOn };
         let Some(state) = self.state.sink(&run.place.place) else { return Next::GoOn };
         let newest = self.state.closed().next_back().map_or(0, |report| report.window.number);
         if newest <= state.acknowledged {
@@ -97,6 +129,18 @@ impl Core {
             }
         }
         self.next_span(layout, reports, at_a_time, hurried)
+    }
+
+    /// What a sink may have lost, as much as is handed over at a time.
+    fn next_again(&self, run: &SinkRun) -> Option<Next> {
+        let offers = self.may_be_lost(run, COUNTS_OFFERED_MAX);
+        let first = offers.iter().map(|kept| kept.offer.first).min()?;
+        let last = offers.iter().map(|kept| kept.offer.last).max()?;
+        let offers = offers.into_iter().map(|Kept { offer, reports, .. }| {
+            let layout = offer.layout.parse().unwrap_or_else(|_| run.place.layout.clone());
+            (layout, reports.clone())
+        });
+        Some(Next::Again { offers: offers.collect(), first, last })
     }
 
     /// The windows of the spans that can be handed over now.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::planned::Planned;
 use super::refusal::{Reason, Refused};
-use super::sinks::{Phase, SinkEvent, describe_debt};
+use super::sinks::{SinkEvent, describe_debt};
 use super::{Core, Peer, Reply, ms};
 use crate::format::layout::Layout;
-use crate::note::{Level, Note};
+use crate::note::Note;
 use crate::protocol::Response;
-use crate::record::{FilePlace, Offer, Record};
+use crate::record::FilePlace;
 use crate::report::Report;
 use crate::window::{Moment, Window};
 
@@ -38,6 +39,18 @@ pub enum Action {
         /// Where in a file they were offered before.
         offered: Option<FilePlace>,
     },
+    /// Let a sink prepare again what it took and may have lost, oldest first.
+    Again {
+        /// Which sink.
+        sink: usize,
+        /// How the windows read that were handed to it together, and the windows.
+        offers: Vec<(Layout, Vec<Arc<Report>>)>,
+    },
+    /// Let a sink look whether it still has what it took.
+    Look {
+        /// Which sink.
+        sink: usize,
+    },
     /// Let a sink write what it has prepared, once the journal is synced.
     Write {
         /// Which sink.
@@ -49,34 +62,6 @@ pub enum Action {
     Note(Note),
     /// A window was closed. Its counts may still have to be put together.
     Flushed(Arc<Report>),
-}
-
-/// What will be done when its record is in the journal.
-#[derive(Debug)]
-pub(super) enum Planned {
-    Close {
-        window: Window,
-        with_idle: bool,
-    },
-    /// `again` if it may be in the output already; `second` is its last timestamp, if that matters.
-    Offer {
-        sink: usize,
-        offer: Offer,
-        again: bool,
-        second: Option<u64>,
-    },
-    Acknowledge {
-        sink: usize,
-        last: u64,
-    },
-    Remove {
-        sink: usize,
-        why: String,
-    },
-    Merge {
-        first: u64,
-        last: u64,
-    },
 }
 
 /// A client that waits until every sink has a window.
@@ -108,6 +93,7 @@ impl Core {
         self.waiters.push(Waiter { peer, window: None, until_ns, behind: Vec::new() });
         self.flush_wanted = true;
         self.hasten_sinks();
+        self.look_now();
         Ok(())
     }
 
@@ -162,8 +148,10 @@ impl Core {
         let asked = (self.flush_wanted || !self.planned.is_empty()).then_some(0);
         let retries = self.runs.iter().filter_map(|run| run.phase.retried_at_ns());
         let spans = self.runs.iter().filter_map(|run| run.held_until_ns);
+        let looks = self.runs.iter().filter_map(|run| self.look_due_ns(run));
         let held = retries
             .chain(spans)
+            .chain(looks)
             .chain(flush)
             .chain(asked)
             .min()
@@ -267,9 +255,12 @@ impl Core {
     /// Past the bound, the two oldest neighbours become one that no sink has been handed either of, and
     /// that every sink has or has not both of.
     fn plan_merge(&mut self) {
+        if self.state.closed().len() < 2 {
+            return;
+        }
         let counts = self.state.closed().map(|report| report.counts_at_most());
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
-            || counts.fold(0_usize, usize::saturating_add)
+            || counts.fold(self.kept_counts(), usize::saturating_add)
                 > self.rules.owed_bytes_max / COUNT_BYTES;
         // How many counts there are is not known before; the loop comes back once they are settled.
         if !over || self.state.unsettled().is_some() {
@@ -293,80 +284,6 @@ impl Core {
         }
     }
 
-    fn write_planned(&mut self, plan: &Planned) {
-        let place = |core: &Core, sink: usize| {
-            core.runs.get(sink).map(|run| run.place.place.clone()).unwrap_or_default()
-        };
-        match plan {
-            Planned::Close { window, with_idle } => {
-                self.write(&Record::Closed { window: *window, with_idle: *with_idle });
-            }
-            Planned::Offer { sink, offer, second, .. } => {
-                let place = place(self, *sink);
-                self.write(&Record::Offered { place: &place, offer: offer.clone() });
-                if let &Some(second) = second {
-                    self.write(&Record::SinkReached { place: &place, second });
-                }
-            }
-            Planned::Acknowledge { sink, last } => {
-                let place = place(self, *sink);
-                self.write(&Record::Acknowledged { place: &place, last: *last });
-            }
-            Planned::Remove { sink, .. } => {
-                let place = place(self, *sink);
-                self.write(&Record::SinkRemoved { place: &place });
-            }
-            Planned::Merge { first, last } => {
-                self.write(&Record::Merged { first: *first, last: *last });
-            }
-        }
-    }
-
-    fn do_planned(&mut self, plan: Planned, actions: &mut Vec<Action>) {
-        match plan {
-            Planned::Close { window, with_idle } => {
-                let report = self.state.close(window, with_idle);
-                self.flushes = self.flushes.saturating_add(1);
-                self.flushing_since_ns.get_or_insert(self.now.boot_ns);
-                self.refusals.flushed();
-                actions.push(Action::Flushed(report));
-            }
-            Planned::Offer { sink, offer, again, second } => {
-                let Some(run) = self.runs.get_mut(sink) else { return };
-                if again {
-                    let (place, last) = (&run.place.place, offer.last);
-                    let windows = match offer.first {
-                        first if first == last => format!("window {last} was"),
-                        first => format!("windows {first} to {last} were"),
-                    };
-                    let text = format!(
-                        "{place}: {windows} on the way already and may be there: written again"
-                    );
-                    actions.push(Action::Note(Note::new(Level::Warning, text)));
-                }
-                run.phase = Phase::Writing { last: offer.last };
-                self.state.offer(&run.place.place, offer);
-                if let Some(second) = second {
-                    self.state.reach(&run.place.place, second);
-                }
-                actions.push(Action::Write { sink });
-            }
-            Planned::Acknowledge { sink, last } => {
-                let Some(run) = self.runs.get_mut(sink) else { return };
-                run.phase = Phase::Idle;
-                self.state.acknowledge(&run.place.place, last);
-            }
-            Planned::Remove { sink, why } => {
-                let Some(run) = self.runs.get_mut(sink) else { return };
-                run.phase = Phase::Gone;
-                let text = format!("{}: {why}", run.place.place);
-                actions.push(Action::Note(Note::new(Level::Warning, text)));
-                self.state.remove_sink(&run.place.place);
-            }
-            Planned::Merge { first, last } => self.state.merge(first, last),
-        }
-    }
-
     /// Tells those whose flush has not closed a window that it will not; others only wait for sinks.
     fn refuse_flushes(&mut self, why: &str, actions: &mut Vec<Action>) {
         for waiter in std::mem::take(&mut self.waiters) {
@@ -382,8 +299,11 @@ impl Core {
 
     fn answer_waiters(&mut self, actions: &mut Vec<Action>) {
         for waiter in std::mem::take(&mut self.waiters) {
-            let even = waiter.window.filter(|&window| self.debtors(window).next().is_none());
             let late = self.now.boot_ns >= waiter.until_ns;
+            let is_even = |&window: &u64| {
+                self.debtors(window).next().is_none() && (late || !self.anyone_looks())
+            };
+            let even = waiter.window.filter(is_even);
             let reply = match (even, waiter.window) {
                 (Some(window), _) => Response::Flushed { window },
                 (None, Some(window)) if late => {

@@ -3,7 +3,10 @@
 //! offered, so that after a crash a start can tell what may be there already. Nothing is written here.
 
 use super::Core;
-use super::reports::{Planned, RETRY_NS};
+use super::keeping::Seen;
+use super::phase::Phase;
+use super::planned::Planned;
+use super::reports::RETRY_NS;
 use crate::format::ReportFormat;
 use crate::format::layout::Layout;
 use crate::note::{Level, Note};
@@ -27,6 +30,8 @@ pub struct SinkPlace {
     pub at_a_time: usize,
     /// How long it is left alone at most after it failed; each time longer than before.
     pub pause_ns_max: u64,
+    /// How long what it took is kept, as it may lose it; 0 if it does not.
+    pub keeps_ns: u64,
 }
 
 impl SinkPlace {
@@ -38,6 +43,7 @@ impl SinkPlace {
             speaks: format.name(),
             at_a_time: REPORTS_OFFERED_MAX,
             pause_ns_max: RETRY_NS,
+            keeps_ns: 0,
         }
     }
 }
@@ -77,6 +83,10 @@ pub enum SinkNews {
     Failed(String),
     /// The sink will never take anything again.
     Gone(String),
+    /// What it took before this order may be lost, whatever became of the order.
+    Lost,
+    /// It was looked whether it is still there.
+    Looked,
     /// A line for the operator, whatever it does.
     Said(String),
 }
@@ -95,70 +105,11 @@ pub(super) struct SinkRun {
     failures: u32,
     /// What it is offered first was on its way when the last run ended.
     pub(super) repeats: bool,
+    pub(super) seen: Seen,
+    /// It was said that not all is kept that it may lose.
+    pub(super) gave_way: bool,
     last_success_ms: Option<u64>,
     last_error: Option<String>,
-}
-
-/// What a sink is doing. It has one order at a time, and what it says of another is not heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Idle,
-    Preparing {
-        first: u64,
-        last: u64,
-    },
-    /// It has prepared them; that they are offered is not in the journal yet.
-    Offering {
-        first: u64,
-        last: u64,
-    },
-    Writing {
-        last: u64,
-    },
-    /// It has written them; that is not in the journal yet.
-    Acknowledging,
-    Failed {
-        until_ns: u64,
-    },
-    /// It takes nothing more; that is not in the journal yet.
-    Leaving,
-    Gone,
-}
-
-impl Phase {
-    /// The windows it holds of which the state knows nothing yet.
-    pub(super) fn in_hand(self) -> Option<(u64, u64)> {
-        match self {
-            Phase::Preparing { first, last } | Phase::Offering { first, last } => {
-                Some((first, last))
-            }
-            Phase::Idle
-            | Phase::Writing { .. }
-            | Phase::Acknowledging
-            | Phase::Failed { .. }
-            | Phase::Leaving
-            | Phase::Gone => None,
-        }
-    }
-
-    /// When it gets another try.
-    pub(super) fn retried_at_ns(self) -> Option<u64> {
-        match self {
-            Phase::Failed { until_ns } => Some(until_ns),
-            Phase::Idle
-            | Phase::Preparing { .. }
-            | Phase::Offering { .. }
-            | Phase::Writing { .. }
-            | Phase::Acknowledging
-            | Phase::Leaving
-            | Phase::Gone => None,
-        }
-    }
-
-    /// Whether it can be given an order.
-    pub(super) fn is_free(self, now_ns: u64) -> bool {
-        self == Phase::Idle || self.retried_at_ns().is_some_and(|at| now_ns >= at)
-    }
 }
 
 impl Core {
@@ -187,6 +138,7 @@ impl Core {
                 Some(old) => {
                     repeats = old.offered.is_some();
                     notes.extend(old.offered.as_ref().and_then(|offer| unreadable(new, offer)));
+                    self.take_up_kept(new);
                 }
                 None => {
                     let acknowledged = self.state.open.number.saturating_sub(1);
@@ -202,6 +154,8 @@ impl Core {
                 held_in: 0,
                 failures: 0,
                 repeats,
+                seen: Seen::default(),
+                gave_way: false,
                 last_success_ms: None,
                 last_error: None,
             });
@@ -225,26 +179,35 @@ impl Core {
         let SinkEvent { sink, news } = event;
         let Some(run) = self.runs.get_mut(sink) else { return };
         match (news, run.phase) {
-            (SinkNews::Prepared(prepared), Phase::Preparing { first, last }) => {
-                let (file, again) = match prepared {
-                    Prepared::Anywhere => (None, run.repeats),
-                    Prepared::AnyTimes => (None, false),
-                    Prepared::At(place) => (Some(place), false),
-                    Prepared::InDoubt(place) => (Some(place), true),
-                    Prepared::Already => return self.acknowledge(sink, last),
-                };
-                run.repeats = false;
-                run.phase = Phase::Offering { first, last };
-                let layout = run.layout.clone();
-                let offer = Offer { first, last, layout: layout.to_string(), file };
-                let second = self.last_second(&layout, first, last);
-                self.planned.push(Planned::Offer { sink, offer, again, second });
+            (SinkNews::Prepared(Prepared::Already), Phase::Preparing { first, last, again }) => {
+                if again {
+                    self.taken_again(sink, first, last);
+                } else {
+                    self.acknowledge(sink, last);
+                }
+            }
+            (SinkNews::Prepared(_), Phase::Preparing { first, last, again: true }) => {
+                run.phase = Phase::Offering { first, last, again: true };
+                self.planned.push(Planned::Again { sink, first, last });
+            }
+            (SinkNews::Prepared(prepared), Phase::Preparing { first, last, again: false }) => {
+                self.prepared(sink, prepared, first, last);
             }
             (SinkNews::Said(line), _) => {
                 let text = format!("{}: {line}", run.place.place);
                 self.notes.push(Note::new(Level::Info, text));
             }
-            (SinkNews::Written, Phase::Writing { last }) => self.acknowledge(sink, last),
+            (SinkNews::Written, Phase::Writing { first, last, again: true }) => {
+                self.taken_again(sink, first, last);
+            }
+            (SinkNews::Written, Phase::Writing { last, again: false, .. }) => {
+                match run.place.keeps_ns {
+                    0 => self.acknowledge(sink, last),
+                    _ => self.taken(sink, last),
+                }
+            }
+            (SinkNews::Lost, _) => self.lost(sink),
+            (SinkNews::Looked, Phase::Looking) => self.looked(sink),
             (SinkNews::Failed(why), Phase::Preparing { .. } | Phase::Writing { .. }) => {
                 if run.last_error.is_none() {
                     let place = &run.place.place;
@@ -261,10 +224,31 @@ impl Core {
                 self.planned.push(Planned::Remove { sink, why });
             }
             (
-                SinkNews::Prepared(_) | SinkNews::Written | SinkNews::Failed(_) | SinkNews::Gone(_),
+                SinkNews::Prepared(_)
+                | SinkNews::Written
+                | SinkNews::Looked
+                | SinkNews::Failed(_)
+                | SinkNews::Gone(_),
                 _,
             ) => {}
         }
+    }
+
+    /// Plans to offer what a sink has prepared for the first time.
+    fn prepared(&mut self, sink: usize, prepared: Prepared, first: u64, last: u64) {
+        let Some(run) = self.runs.get_mut(sink) else { return };
+        let (file, again) = match prepared {
+            Prepared::Anywhere => (None, run.repeats),
+            Prepared::AnyTimes | Prepared::Already => (None, false),
+            Prepared::At(place) => (Some(place), false),
+            Prepared::InDoubt(place) => (Some(place), true),
+        };
+        run.repeats = false;
+        run.phase = Phase::Offering { first, last, again: false };
+        let layout = run.layout.clone();
+        let offer = Offer { first, last, layout: layout.to_string(), file };
+        let second = self.last_second(&layout, first, last);
+        self.planned.push(Planned::Offer { sink, offer, again, second });
     }
 
     /// Lets sinks that failed be tried again now.
@@ -283,35 +267,43 @@ impl Core {
 
     /// Notes that a sink has all windows up to this one.
     fn acknowledge(&mut self, sink: usize, last: u64) {
+        self.succeed(sink, Phase::Acknowledging);
+        self.planned.push(Planned::Acknowledge { sink, last });
+    }
+
+    /// Notes that a sink took something.
+    pub(super) fn succeed(&mut self, sink: usize, phase: Phase) {
         let Some(run) = self.runs.get_mut(sink) else { return };
         run.repeats = false;
-        run.phase = Phase::Acknowledging;
+        run.phase = phase;
         run.failures = 0;
         run.last_success_ms = Some(self.now.wall_ms);
         if run.last_error.take().is_some() {
             let text = format!("{} takes reports again", run.place.place);
             self.notes.push(Note::new(Level::Notice, text));
         }
-        self.planned.push(Planned::Acknowledge { sink, last });
     }
 
-    /// The sinks that have not acknowledged every window up to `window`, with how many they are owed.
+    /// The sinks that have not acknowledged every window up to `window`, or may have lost one, with how many they
+    /// are owed.
     pub(super) fn debtors(&self, window: u64) -> impl Iterator<Item = (&SinkRun, usize)> {
         self.runs.iter().filter_map(move |run| {
             let sink = self.state.sink(&run.place.place)?;
-            let owed = self.owed(sink).filter(|report| report.window.number <= window).count();
+            let owed = self.in_doubt(sink).chain(self.owed(sink));
+            let owed = owed.filter(|report| report.window.number <= window).count();
             (owed > 0).then_some((run, owed))
         })
     }
 
     pub(super) fn sink_problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self
-            .debtors(u64::MAX)
-            .filter(|(run, owed)| {
-                *owed > 1 && run.last_error.is_none() && run.held_until_ns.is_none()
-            })
-            .map(|(run, owed)| format!("sink {} is owed {owed} windows", run.place.place))
-            .collect();
+        let mut problems = Vec::new();
+        for run in &self.runs {
+            // What it may have lost comes again at once, unless that fails.
+            let owed = self.state.sink(&run.place.place).map_or(0, |sink| self.owed(sink).count());
+            if owed > 1 && run.last_error.is_none() && run.held_until_ns.is_none() {
+                problems.push(format!("sink {} is owed {owed} windows", run.place.place));
+            }
+        }
         for run in &self.runs {
             let place = &run.place.place;
             if run.phase == Phase::Gone {
@@ -328,7 +320,8 @@ impl Core {
         for (number, run) in self.runs.iter().enumerate() {
             let sink = self.state.sink(&run.place.place);
             let (windows, counts) = sink.map_or((0, 0), |sink| {
-                let sizes = self.owed(sink).map(|report| report.counts_at_most());
+                let owed = self.in_doubt(sink).chain(self.owed(sink));
+                let sizes = owed.map(|report| report.counts_at_most());
                 sizes.fold((0_u64, 0_u64), |(windows, counts), size| {
                     let size = u64::try_from(size).unwrap_or(u64::MAX);
                     (windows.saturating_add(1), counts.saturating_add(size))
@@ -339,6 +332,10 @@ impl Core {
             fact("format", Value::Text(run.place.speaks.into()));
             fact("windows_owed", Value::Number(windows));
             fact("counts_owed", Value::Number(counts));
+            if run.place.keeps_ns > 0 {
+                let kept = sink.map_or(0, |sink| self.kept_windows(sink));
+                fact("windows_kept", Value::Number(kept));
+            }
             if let Some(at) = run.last_success_ms {
                 fact("last_success", Value::TimeMs(at));
             }

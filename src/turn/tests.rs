@@ -4,6 +4,7 @@
 mod counting;
 mod deleting;
 mod flushing;
+mod keeping;
 mod limits;
 mod model;
 mod offering;
@@ -295,6 +296,8 @@ fn prepared(actions: &[Action], of: usize) -> Option<Vec<std::sync::Arc<Report>>
     actions.iter().find_map(|action| match action {
         Action::Prepare { sink, reports, .. } if *sink == of => Some(reports.clone()),
         Action::Prepare { .. }
+        | Action::Again { .. }
+        | Action::Look { .. }
         | Action::Write { .. }
         | Action::Reply(..)
         | Action::Note(_)

@@ -149,6 +149,41 @@ fn a_carbon_that_was_started_anew_gets_the_last_reports_again() {
     }
 }
 
+/// Whatever ended the daemon, carbon may have been killed with it.
+#[test]
+fn what_carbon_read_comes_again_after_a_start_and_not_for_ever() {
+    let (home, mut carbon) = (Home::new(), Carbon::start());
+    let sink = graphite(&carbon, "?again=1s&prefix=old");
+    let mut daemon = home.serve(&[&sink]);
+    home.ok(&["incr", "a=5", "b"]);
+    home.ok(&["flush"]);
+    for kills in [true, false] {
+        if kills {
+            daemon.kill();
+        } else {
+            assert_eq!(daemon.stop().code, 0);
+        }
+        let (port, had) = carbon.stop();
+        carbon = Carbon::start_at(port, Lines::default());
+        daemon = home.serve(&[&graphite(&carbon, "?again=1s&prefix=new")]);
+        until("it comes again", || carbon.lines.lock().unwrap().len() == 2);
+        assert_eq!(*carbon.lines.lock().unwrap(), *had.lock().unwrap());
+    }
+    // It is looked for itself whether carbon is still there, and then nothing is kept.
+    let status = || home.ok(&["status", "--format", "json"]);
+    let nothing = ["\"sink_0_windows_owed\":0", "\"sink_0_windows_kept\":0"];
+    until("nothing is kept", || {
+        let status = status();
+        nothing.iter().all(|fact| status.contains(fact))
+    });
+    assert_eq!(daemon.stop().code, 0);
+    let lines = carbon.lines.lock().unwrap().len();
+    let daemon = home.serve(&[&sink]);
+    home.ok(&["flush"]);
+    assert_eq!(daemon.stop().code, 0);
+    assert_eq!(carbon.lines.lock().unwrap().len(), lines);
+}
+
 #[test]
 fn what_was_on_its_way_is_repeated_as_it_was_by_a_daemon_with_other_options() {
     let (home, carbon) = (Home::new(), Carbon::start());

@@ -73,11 +73,19 @@ fn stream(home: &Home, over: &AtomicBool) -> u64 {
     rounds
 }
 
+fn status(home: &Home) -> Value {
+    let ran = home.run(&["status", "--format", "json", "--wait", "20s"]);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// The number of the window that is open.
+pub(crate) fn open_window(home: &Home) -> u64 {
+    status(home)["window"].as_u64().unwrap()
+}
+
 /// How many windows the only sink is owed.
 pub(crate) fn owed(home: &Home) -> u64 {
-    let status: Value =
-        serde_json::from_str(&home.run(&["status", "--format", "json", "--wait", "20s"]).stdout)
-            .unwrap();
+    let status = status(home);
     let facts = status.as_object().unwrap().iter();
     let owed = facts.filter(|(key, _)| key.ends_with("windows_owed"));
     owed.map(|(_, windows)| windows.as_u64().unwrap()).sum()

@@ -167,7 +167,8 @@ fn every_key_that_a_daemon_prints_is_explained_and_no_other() {
     printed.extend(keys(&home));
     drop(daemon);
     let metrics = home.path("metrics");
-    let _daemon = home.serve(&["--sink", &format!("prometheus+unix:{}", metrics.display())]);
+    let prometheus = format!("prometheus+unix:{}", metrics.display());
+    let _daemon = home.serve(&["--sink", &prometheus, "--sink", "graphite://127.0.0.1:1"]);
     let mut scraper = std::os::unix::net::UnixStream::connect(metrics).unwrap();
     scraper.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     scraper.read_to_end(&mut Vec::new()).unwrap();

@@ -34,7 +34,7 @@ const fn by(label: &'static str, family: Family) -> Family {
 }
 
 /// A fact belongs to the first that has it.
-const FAMILIES: [Family; 29] = [
+const FAMILIES: [Family; 30] = [
     gauge("problems", "problems", "Problems that countd status lists."),
     gauge(
         "name_collisions",
@@ -58,6 +58,10 @@ const FAMILIES: [Family; 29] = [
     gauge("last_flush_took", "last_flush_seconds", "Until every sink had the last window."),
     by("sink", gauge("sink_*_windows_owed", "sink_windows_owed", "Windows a sink has not taken.")),
     by("sink", gauge("sink_*_counts_owed", "sink_counts_owed", "Counts in those windows.")),
+    by(
+        "sink",
+        gauge("sink_*_windows_kept", "sink_windows_kept", "Windows a sink took and may lose."),
+    ),
     by(
         "sink",
         gauge(

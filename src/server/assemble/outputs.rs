@@ -51,7 +51,7 @@ fn open_one(spec: &SinkSpec, config: &Config) -> Result<Output, StartError> {
             let failed = |source| StartError::LogFile { path: path.clone(), source };
             Box::new(open_log_file(path, config.fsync != Fsync::No).map_err(failed)?)
         }
-        Kind::Graphite { to, delivered, timeout } => {
+        Kind::Graphite { to, delivered, timeout, again: _ } => {
             Box::new(Graphite::new(to.clone(), *delivered, *timeout))
         }
         Kind::Statsd { to, packet } => Box::new(Statsd::udp(to.clone(), *packet)),

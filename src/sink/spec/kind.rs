@@ -17,6 +17,9 @@ use crate::sink::graphite::Delivered;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that can be told.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// How long Graphite may take to store what it has read, unless told otherwise, and the longest that can be told.
+const AGAIN: Duration = Duration::from_secs(300);
+const AGAIN_MAX: Duration = Duration::from_secs(3_600);
 /// A packet that passes an Ethernet in one piece.
 const PACKET_BYTES: usize = 1432;
 /// Bytes a packet can have: room for a line of the longest name, and what UDP can carry.
@@ -39,6 +42,8 @@ pub enum Kind {
         delivered: Delivered,
         /// How long nothing may move.
         timeout: Duration,
+        /// How long it may take to store what it has read.
+        again: Duration,
     },
     /// A statsd, over UDP.
     Statsd {
@@ -149,6 +154,7 @@ impl Kind {
                 to: parse_address(at, rest)?,
                 delivered: Delivered::Read,
                 timeout: TIMEOUT,
+                again: AGAIN,
             }),
             "statsd" => Ok(Kind::Statsd { to: parse_address(at, rest)?, packet: PACKET_BYTES }),
             "statsd+unix" => Ok(Kind::StatsdUnix {
@@ -277,6 +283,12 @@ impl Kind {
             ("ack", Kind::Graphite { delivered, .. }) => {
                 *delivered = word(value, &[("read", Delivered::Read), ("sent", Delivered::Sent)])?;
             }
+            ("again", Kind::Graphite { again, .. }) => {
+                let asked = parse_duration(value).map_err(|error| error.to_string())?;
+                let allowed = Some(asked).filter(|again| *again <= AGAIN_MAX);
+                *again = allowed
+                    .ok_or_else(|| format!("from 0s to {} are allowed", short(AGAIN_MAX)))?;
+            }
             (
                 "timeout",
                 Kind::Graphite { timeout, .. }
@@ -314,7 +326,7 @@ impl Kind {
     pub(super) fn keys(&self) -> &'static [&'static str] {
         match self {
             Kind::Stdout | Kind::File(_) => &[],
-            Kind::Graphite { .. } => &["ack", "timeout"],
+            Kind::Graphite { .. } => &["ack", "again", "timeout"],
             Kind::Statsd { .. } => &["packet"],
             Kind::StatsdUnix { .. } => &["packet", "timeout"],
             Kind::Prometheus { .. } | Kind::PrometheusUnix { .. } => &["created"],

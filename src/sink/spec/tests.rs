@@ -84,6 +84,20 @@ fn a_receiver_of_otlp_gets_totals_or_what_was_gained() {
 }
 
 #[test]
+fn what_graphite_took_is_kept_for_five_minutes_or_as_long_as_told_and_nothing_else_is() {
+    for (text, keeps_s) in [
+        ("graphite://h:1", 300),
+        ("graphite://h:1?again=0", 0),
+        ("graphite://h:1?again=1h", 3_600),
+        ("stdout?format=graphite", 0),
+        ("statsd://h:1", 0),
+        ("otlp+http://h:1", 0),
+    ] {
+        assert_eq!(spec(text).sink_place().keeps_ns, keeps_s * 1_000_000_000, "{text}");
+    }
+}
+
+#[test]
 fn a_format_with_timestamps_has_one_a_second_or_fewer() {
     assert_eq!(spec("stdout?format=graphite").layout.to_string(), "graphite?idle=omit");
     let ten = spec("stdout?value=total&format=graphite&interval=10s").layout;
@@ -126,6 +140,8 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("graphite://[::1:2003", "no ] closes the ["),
         ("graphite://h:1?format=json", "format: there is only one here, graphite"),
         ("graphite://h:1?ack=no", "ack: \"no\" is not one of read, sent"),
+        ("graphite://h:1?again=61m", "again: from 0s to 1 h are allowed"),
+        ("statsd://h:1?again=5m", "there is no option \"again\" here"),
         ("graphite://h:1?timeout=0", "timeout: from 1ms to 10 min are allowed"),
         ("statsd://h:1?packet=9", "packet: from 512 to 65507 bytes are allowed"),
         ("statsd://h:1?timeout=1s", "there is no option \"timeout\" here, but prefix, "),

@@ -14,6 +14,8 @@ const NAMES: [&str; 4] = ["a", "b", "c,k=v", "-bad"];
 const SINKS: [&str; 3] = ["stdout", "file:/x", "graphite://h:1"];
 /// The one whose reports have timestamps.
 const GRAPHITE: usize = 2;
+/// How long it may take to store what it has.
+const KEEPS_NS: u64 = 20 * S;
 
 /// The sinks of a run: the last has its reports as often as it was told this time.
 fn places(run: usize) -> [SinkPlace; SINKS.len()] {
@@ -22,6 +24,7 @@ fn places(run: usize) -> [SinkPlace; SINKS.len()] {
     let spans = [layout.spans, Some(Spans::new(Duration::from_secs(10)))];
     places[GRAPHITE].layout = Layout { spans: spans[run % 2], ..layout };
     places[GRAPHITE].at_a_time = 1 + run % 3;
+    places[GRAPHITE].keeps_ns = KEEPS_NS;
     places
 }
 
@@ -34,6 +37,8 @@ enum Event {
     Delete(usize),
     /// A sink goes on with what it was told, or fails.
     Sink(usize, bool),
+    /// The last sink is started anew, without what it had not stored.
+    CarbonDies,
     /// Appends begin to fail, or work again: first, second.
     Disk(bool, bool),
     Flush,
@@ -55,6 +60,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..6_usize).prop_map(Event::Retry),
         1 => (0..NAMES.len()).prop_map(Event::Delete),
         8 => (0..SINKS.len(), prop::bool::weighted(0.8)).prop_map(|(s, ok)| Event::Sink(s, ok)),
+        1 => Just(Event::CarbonDies),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(a, b)| Event::Disk(a, b)),
         2 => Just(Event::Flush),
         2 => (1..7_000_u64).prop_map(Event::Pass),
@@ -70,6 +76,8 @@ fn event() -> impl Strategy<Value = Event> {
 struct FakeSink {
     layout: Option<Layout>,
     prepared: Vec<std::sync::Arc<Report>>,
+    /// What it is to prepare again instead.
+    again: Option<Vec<(Layout, Vec<std::sync::Arc<Report>>)>>,
     /// What it was told and has not answered.
     order: Option<Order>,
 }
@@ -78,6 +86,7 @@ struct FakeSink {
 enum Order {
     Prepare,
     Write,
+    Look,
 }
 
 type Totals = BTreeMap<String, u64>;
@@ -107,6 +116,43 @@ struct Model {
     written: BTreeMap<u64, Vec<u8>>,
     /// The timestamps of what was acknowledged.
     seconds: BTreeSet<u64>,
+    carbon: Carbon,
+}
+
+/// What the last sink leads to.
+#[derive(Debug, Default)]
+struct Carbon {
+    /// By the timestamp: when it got the counts, and the counts.
+    points: BTreeMap<u64, (u64, Totals)>,
+    /// It is not the one that was written to last.
+    is_another: bool,
+}
+
+impl Carbon {
+    fn take(&mut self, offers: &[(Layout, Vec<std::sync::Arc<Report>>)], now_ns: u64) {
+        for portion in offers.iter().flat_map(|(layout, reports)| layout.portions(reports)) {
+            let mut counts = Totals::new();
+            for count in portion.report.counts().iter() {
+                add(&mut counts, count.name, count.count);
+            }
+            self.points.insert(portion.second, (now_ns, counts));
+        }
+    }
+
+    fn die(&mut self, now_ns: u64) {
+        // What comes again has been there since it came last, as far as anyone knows.
+        self.points.retain(|_, (at_ns, _)| *at_ns + KEEPS_NS <= now_ns);
+        self.is_another = true;
+    }
+
+    fn sums(&self) -> Totals {
+        let mut sums = Totals::new();
+        for (name, count) in self.points.values().flat_map(|(_, counts)| counts) {
+            add(&mut sums, name, *count);
+        }
+        sums.retain(|_, count| *count > 0);
+        sums
+    }
 }
 
 fn add(totals: &mut Totals, name: &str, amount: u64) {
@@ -128,6 +174,7 @@ impl Model {
             latest_ms: BEGIN.wall_ms,
             written: BTreeMap::new(),
             seconds: BTreeSet::new(),
+            carbon: Carbon::default(),
         }
     }
 
@@ -140,8 +187,14 @@ impl Model {
             match action {
                 Action::Prepare { sink, layout, reports, .. } => {
                     let (layout, order) = (Some(layout.clone()), Some(Order::Prepare));
-                    self.sinks[*sink] = FakeSink { layout, prepared: reports.clone(), order };
+                    let prepared = reports.clone();
+                    self.sinks[*sink] = FakeSink { layout, prepared, order, again: None };
                 }
+                Action::Again { sink, offers } => {
+                    let (again, order) = (Some(offers.clone()), Some(Order::Prepare));
+                    self.sinks[*sink] = FakeSink { again, order, ..FakeSink::default() };
+                }
+                Action::Look { sink } => self.sinks[*sink].order = Some(Order::Look),
                 Action::Write { sink } => {
                     self.sinks[*sink].order = Some(Order::Write);
                     self.write(*sink);
@@ -154,6 +207,17 @@ impl Model {
 
     /// Writes what was prepared: a timestamp that comes again has the same bytes, and none is in the future.
     fn write(&mut self, sink: usize) {
+        if let Some(again) = &self.sinks[sink].again {
+            for (layout, portion) in again
+                .iter()
+                .flat_map(|(l, reports)| l.portions(reports).into_iter().map(move |p| (l, p)))
+            {
+                let mut bytes = Vec::new();
+                layout.render_portion(&portion, &mut bytes);
+                assert_eq!(self.written.get(&portion.second), Some(&bytes), "{}", portion.second);
+            }
+            return;
+        }
         let FakeSink { layout: Some(layout), prepared, .. } = &self.sinks[sink] else { panic!() };
         for portion in layout.portions(prepared).iter().filter(|_| sink == GRAPHITE) {
             let mut bytes = Vec::new();
@@ -198,14 +262,28 @@ impl Model {
     }
 
     /// What a sink says to what it was told.
-    fn news_of(&mut self, sink: usize, works: bool) -> SinkNews {
-        match self.sinks[sink].order.take() {
+    fn news_of(&mut self, sink: usize, works: bool) -> Vec<SinkNews> {
+        let order = self.sinks[sink].order.take();
+        let mut news = Vec::new();
+        if sink == GRAPHITE && matches!(order, Some(Order::Write | Order::Look)) {
+            if std::mem::take(&mut self.carbon.is_another) {
+                news.push(SinkNews::Lost);
+            }
+            if let (Some(Order::Write), true) = (order, works) {
+                let FakeSink { layout, prepared, again, .. } = self.sinks[sink].clone();
+                let first = || vec![(layout.unwrap(), prepared)];
+                self.carbon.take(&again.unwrap_or_else(first), self.world.now.boot_ns);
+            }
+        }
+        news.push(match order {
             // It may say what it likes when it was told nothing.
             None => SinkNews::Written,
+            Some(Order::Look) => SinkNews::Looked,
             Some(_) if !works => SinkNews::Failed("no".into()),
             Some(Order::Prepare) => SinkNews::Prepared(Prepared::Anywhere),
             Some(Order::Write) => SinkNews::Written,
-        }
+        });
+        news
     }
 
     fn ask(&mut self, at: usize) {
@@ -259,8 +337,9 @@ impl Model {
             }
             Event::Sink(sink, works) => {
                 let news = self.news_of(sink, works);
-                self.turn(&[], vec![(sink, news)]);
+                self.turn(&[], news.into_iter().map(|news| (sink, news)).collect());
             }
+            Event::CarbonDies => self.carbon.die(self.world.now.boot_ns),
             Event::Disk(first, second) => {
                 self.world.first_fails = first.then_some("first");
                 self.world.second_fails = second.then_some("second");
@@ -293,21 +372,36 @@ impl Model {
                 let (news, before) = (self.news_of(sink, true), self.acknowledged());
                 self.world.core.flush_soon();
                 let now = self.world.now;
-                let events = std::iter::once(SinkEvent { sink, news });
+                let events = news.into_iter().map(|news| SinkEvent { sink, news });
                 let records = self.world.core.advance(now, events).to_vec();
                 self.world.blocks.push((records, now.wall_ms));
                 self.runs += 1;
                 self.world.restart(&places(self.runs));
                 self.book(&before);
-                self.sinks = Default::default();
+                (self.sinks, self.carbon.is_another) = (Default::default(), true);
             }
         }
+    }
+
+    /// All goes well until there is nothing left to do for carbon, which has everything then.
+    fn check_carbon(&mut self) {
+        (self.world.first_fails, self.world.second_fails) = (None, None);
+        for _ in 0..150 {
+            self.happen(Event::Pass(1_000));
+            self.happen(Event::Flush);
+            self.happen(Event::Sink(GRAPHITE, true));
+        }
+        let mut gained = self.gained.clone();
+        gained.retain(|_, count| *count > 0);
+        assert_eq!(self.carbon.sums(), gained);
+        let left = &self.world.core.state.sink(SINKS[GRAPHITE]).unwrap().kept;
+        assert!(left.is_empty(), "{left:?}");
     }
 
     fn restart(&mut self) {
         self.runs += 1;
         self.world.restart(&places(self.runs));
-        self.sinks = Default::default();
+        (self.sinks, self.carbon.is_another) = (Default::default(), true);
     }
 
     fn check(&mut self) {
@@ -370,5 +464,6 @@ proptest! {
         }
         model.happen(Event::Restart);
         model.check();
+        model.check_carbon();
     }
 }

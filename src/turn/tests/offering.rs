@@ -31,7 +31,12 @@ fn close(world: &mut World, ms: u64) -> Vec<Action> {
 fn handed(actions: &[Action]) -> Option<(Layout, Vec<(u64, u64)>)> {
     actions.iter().find_map(|action| match action {
         Action::Prepare { layout, reports, .. } => Some((layout.clone(), windows(reports))),
-        Action::Write { .. } | Action::Reply(..) | Action::Note(_) | Action::Flushed(_) => None,
+        Action::Again { .. }
+        | Action::Look { .. }
+        | Action::Write { .. }
+        | Action::Reply(..)
+        | Action::Note(_)
+        | Action::Flushed(_) => None,
     })
 }
 
@@ -40,7 +45,12 @@ fn take(world: &mut World, actions: &[Action]) -> (u64, Vec<Action>) {
     let (layout, _) = handed(actions).unwrap();
     let reports = actions.iter().find_map(|action| match action {
         Action::Prepare { reports, .. } => Some(reports.clone()),
-        Action::Write { .. } | Action::Reply(..) | Action::Note(_) | Action::Flushed(_) => None,
+        Action::Again { .. }
+        | Action::Look { .. }
+        | Action::Write { .. }
+        | Action::Reply(..)
+        | Action::Note(_)
+        | Action::Flushed(_) => None,
     });
     let second = layout.portions(&reports.unwrap()).last().unwrap().second;
     assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::AnyTimes)), 0));

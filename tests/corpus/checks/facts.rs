@@ -46,6 +46,7 @@ impl Facts {
             | Record::Retired { .. }
             | Record::SinkAdded { .. }
             | Record::SinkReached { .. }
+            | Record::Kept { .. }
             | Record::Held { .. }
             | Record::Offered { .. } => self.records.push(format!("{record:?}")),
             Record::End { .. } => {}
@@ -55,6 +56,7 @@ impl Facts {
             | Record::Opened { .. }
             | Record::Closed { .. }
             | Record::Merged { .. }
+            | Record::Delivered { .. }
             | Record::SinkRemoved { .. }
             | Record::Released { .. }
             | Record::Acknowledged { .. }

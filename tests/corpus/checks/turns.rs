@@ -138,7 +138,11 @@ impl World {
             match action {
                 Action::Reply(_, reply) => self.answered(reply),
                 Action::Prepare { reports, .. } => assert!(!reports.is_empty()),
-                Action::Write { .. } | Action::Note(_) | Action::Flushed(_) => {}
+                Action::Again { offers, .. } => assert!(!offers.is_empty()),
+                Action::Look { .. }
+                | Action::Write { .. }
+                | Action::Note(_)
+                | Action::Flushed(_) => {}
             }
         }
         let _ = self.core.health(self.now);
@@ -278,13 +282,17 @@ fn peer(input: &mut Input<'_>) -> Peer {
 
 fn places(which: u8) -> Vec<SinkPlace> {
     let chosen = SINKS.iter().enumerate().filter(|(at, _)| which >> at & 1 != 0);
-    let place = |place: &str| SinkPlace::new(place, ReportFormat::Plain);
+    let place = |place: &str| {
+        // One of them may lose what it took.
+        let keeps_ns = if place == SINKS[2] { 1_000_000_000 } else { 0 };
+        SinkPlace { keeps_ns, ..SinkPlace::new(place, ReportFormat::Plain) }
+    };
     chosen.map(|(_, name)| place(name)).collect()
 }
 
 fn news(input: &mut Input<'_>) -> SinkEvent {
     let sink = input.below(SINKS.len() + 1);
-    let news = match input.below(8) {
+    let news = match input.below(10) {
         0..2 => SinkNews::Prepared(Prepared::Anywhere),
         2 => SinkNews::Prepared(Prepared::Already),
         3 => {
@@ -299,6 +307,8 @@ fn news(input: &mut Input<'_>) -> SinkEvent {
         }
         4..6 => SinkNews::Written,
         6 => SinkNews::Failed(input.text()),
+        8 => SinkNews::Lost,
+        9 => SinkNews::Looked,
         _ => SinkNews::Gone(input.text()),
     };
     SinkEvent { sink, news }

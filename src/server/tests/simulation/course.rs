@@ -36,7 +36,15 @@ impl Simulation {
             self.spool_in_the_quiet();
         }
         self.stop();
+        self.start_at_rest();
+    }
+
+    /// Starts after a stop that left nothing to do, except what carbon may have lost meanwhile.
+    pub(super) fn start_at_rest(&mut self) {
         self.start();
+        if self.settings.carbon {
+            self.rest();
+        }
         self.check_rested();
     }
 

@@ -38,6 +38,7 @@ impl Life {
             fsync,
             log: true,
             stdout: true,
+            carbon: true,
             interval: Duration::from_secs(3_600),
             aligned: None,
             with_idle: false,
@@ -132,8 +133,7 @@ impl Life {
         assert_eq!(self.0.found(), before, "what was asked again was counted again");
         self.0.rest();
         self.0.stop();
-        self.0.start();
-        self.0.check_rested();
+        self.0.start_at_rest();
         operations
     }
 }

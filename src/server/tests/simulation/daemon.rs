@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::carbon::{STORES_NS, SimCarbon};
 use super::ledger::{Output, Totals};
 use super::seams::SimStdout;
 use super::world::{Doom, Mode, Shared, World};
@@ -21,6 +22,7 @@ pub(super) struct Settings {
     pub(super) fsync: Fsync,
     pub(super) log: bool,
     pub(super) stdout: bool,
+    pub(super) carbon: bool,
     pub(super) interval: Duration,
     pub(super) aligned: Option<Duration>,
     pub(super) with_idle: bool,
@@ -77,10 +79,16 @@ impl Settings {
         let dice = &mut world.dice;
         let fsync = [Fsync::Everysec, Fsync::Everysec, Fsync::Always, Fsync::No];
         let (log, stdout) = dice.pick(&[(true, true), (true, false), (false, true)]);
+        let carbon = dice.happens(500);
+        if carbon {
+            // A clock that is set back by hours begins with timestamps that were there.
+            world.swarm.clock_steps = 0;
+        }
         Settings {
             fsync: dice.pick(&fsync),
             log,
             stdout,
+            carbon,
             interval: Duration::from_millis(dice.pick(&[100, 1_000, 5_000, 3_600_000])),
             aligned: dice.happens(300).then_some(Duration::ZERO),
             with_idle: dice.happens(200),
@@ -166,6 +174,12 @@ impl Simulation {
             let world = self.shared.clone();
             let sink = Box::new(SimStdout { world, rendered: Vec::new(), written: 0 });
             let place = SinkPlace::new("stdout", ReportFormat::Logfmt);
+            sinks.push(SinkSetup { place, sink });
+        }
+        if self.settings.carbon {
+            let sink = Box::new(SimCarbon::new(self.shared.clone()));
+            let place = SinkPlace::new("graphite://sim:1", ReportFormat::Graphite);
+            let place = SinkPlace { keeps_ns: STORES_NS, ..place };
             sinks.push(SinkSetup { place, sink });
         }
         let spool = self.settings.spool.then(|| SpoolSetup {
@@ -281,6 +295,9 @@ impl Simulation {
         if self.settings.stdout {
             world.ledger.check_output(&Output::of_stdout(&world.stdout), found, exact);
         }
+        if self.settings.carbon {
+            world.ledger.check_output(&Output::of_carbon(&world.carbon), found, exact);
+        }
     }
 
     /// One turn, and what follows if it was the last.
@@ -340,7 +357,10 @@ impl Simulation {
                 world.done.clear();
                 world.boot += 1;
                 world.now.boot_ns = 1_000_000_000 + world.dice.any_size(100_000_000_000);
-                world.ledger.outputs_vague |= self.settings.fsync == Fsync::No;
+                if self.settings.fsync == Fsync::No {
+                    world.ledger.outputs_vague = true;
+                    world.carbon.ever.clear();
+                }
                 world.begin_process(left);
             }
             Some(Doom::Kill) => {

@@ -67,6 +67,7 @@ pub(super) struct Swarm {
     pub(super) kills: u64,
     pub(super) power_cuts: u64,
     pub(super) stops: u64,
+    pub(super) carbon_kills: u64,
     /// What is spooled; there is a spool if anything ever is.
     pub(super) spools: u64,
 }
@@ -79,7 +80,7 @@ impl Swarm {
         let (slow_readers, long_waits, clock_steps) = (rate(1_000), rate(40), rate(30));
         let (disk_failures, full_disks, sink_failures) = (rate(25), rate(15), rate(400));
         let (rotations, kills, power_cuts, stops) = (rate(30), rate(15), rate(10), rate(8));
-        let (streams, spools) = (rate(800), rate(100));
+        let (streams, spools, carbon_kills) = (rate(800), rate(100), rate(15));
         Swarm {
             clients_max: 2 + dice.index(14),
             steps: 1 + dice.below(4),
@@ -102,6 +103,7 @@ impl Swarm {
             kills,
             power_cuts,
             stops,
+            carbon_kills,
             spools,
         }
     }
@@ -130,6 +132,7 @@ impl Swarm {
             kills: 0,
             power_cuts: 0,
             stops: 0,
+            carbon_kills: 0,
             spools: 0,
         }
     }

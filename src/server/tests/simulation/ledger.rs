@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::carbon::Carbon;
 use crate::disk::Disk;
 use crate::disk::fake::FakeDisk;
 use crate::ids::Answer;
@@ -260,6 +261,13 @@ impl Output {
             }
         }
         output
+    }
+
+    /// What carbon has.
+    pub(super) fn of_carbon(carbon: &Carbon) -> Output {
+        let points = carbon.points.iter();
+        let lines = points.map(|(point, (count, _))| (point.clone(), format!("count={count}")));
+        Output { name: "carbon", lines: lines.collect() }
     }
 
     /// Standard output over all runs. A window may be repeated by a later run that said so, unchanged.

@@ -2,6 +2,7 @@
 //! It runs in one thread, so a seed repeats everything: `COUNTD_SEED=n` replays one with a trace, and
 //! `COUNTD_SIMULATE=30m` goes on to new ones for that long. What is right is the ledger's to say.
 
+mod carbon;
 mod clients;
 mod course;
 mod crash;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::carbon::Carbon;
 use super::clients::{Client, Done};
 use super::dice::{Dice, Swarm};
 use super::ledger::Ledger;
@@ -79,6 +80,9 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     /// What each run wrote to standard output, and whether it said that it repeats something.
     pub(super) stdout: Vec<(Vec<u8>, bool)>,
+    pub(super) carbon: Carbon,
+    /// Time that has passed since the beginning, whatever clocks say.
+    pub(super) elapsed_ns: u64,
     pub(super) sessions: u128,
     rotations: u64,
     pub(super) waits: u64,
@@ -126,6 +130,8 @@ impl World {
             done: Vec::new(),
             ledger: Ledger::default(),
             stdout: Vec::new(),
+            carbon: Carbon::default(),
+            elapsed_ns: 0,
             sessions: 0,
             rotations: 0,
             waits: 0,
@@ -147,6 +153,7 @@ impl World {
     pub(super) fn pass(&mut self, ns: u64) {
         let before_ms = self.now.boot_ns / 1_000_000;
         self.now.boot_ns += ns;
+        self.elapsed_ns += ns;
         self.now.wall_ms += self.now.boot_ns / 1_000_000 - before_ms;
     }
 
@@ -191,6 +198,9 @@ impl World {
         self.ready.clear();
         self.queues.clear();
         self.stdout.push((Vec::new(), false));
+        if self.dice.happens(300) {
+            self.kill_carbon();
+        }
     }
 
     pub(super) fn fail_once(&mut self) {
@@ -242,6 +252,7 @@ impl World {
         self.doom = None;
         self.disk.plan(Plan::Well);
         self.full_disk(None);
+        self.carbon_comes_back();
         for queue in &mut self.queues {
             queue.blocked = false;
         }
@@ -304,6 +315,11 @@ impl World {
         if self.dice.happens(swarm.full_disks) {
             let space = self.dice.happens(600).then(|| self.dice.any_size(8_000) as usize);
             self.full_disk(space);
+        }
+        if self.dice.happens(swarm.carbon_kills) {
+            self.kill_carbon();
+        } else if self.dice.happens(50) {
+            self.carbon_comes_back();
         }
         if self.dice.happens(swarm.rotations) {
             if self.dice.happens(700) {

@@ -1,0 +1,268 @@
+//! What a sink took and may lose again: how long it is kept, and when it comes again.
+
+use super::*;
+use crate::format::layout::Layout;
+use crate::report::Report;
+use crate::turn::reports::COUNT_BYTES;
+use crate::window::spans::Spans;
+
+const PLACE: &str = "graphite://h:1";
+const KEEPS_NS: u64 = 300 * S;
+
+fn carbon() -> SinkPlace {
+    SinkPlace { keeps_ns: KEEPS_NS, ..SinkPlace::new(PLACE, ReportFormat::Graphite) }
+}
+
+fn world() -> World {
+    let mut world = World::new();
+    world.restart(&[carbon()]);
+    world
+}
+
+/// Counts one, closes the window after two seconds, and lets carbon take it.
+fn deliver(world: &mut World) -> Vec<Action> {
+    world.count(&[("a", 1)]);
+    world.pass(2_000);
+    world.core.flush_soon();
+    let actions = world.quiet();
+    assert!(prepared(&actions, 0).is_some(), "{actions:?}");
+    written(world)
+}
+
+/// Carbon takes what it was handed.
+fn written(world: &mut World) -> Vec<Action> {
+    assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::AnyTimes)), 0));
+    world.hear(0, SinkNews::Written)
+}
+
+type Offers = Vec<(Layout, Vec<std::sync::Arc<Report>>)>;
+
+fn again(actions: &[Action]) -> Option<Offers> {
+    actions.iter().find_map(|action| match action {
+        Action::Again { offers, .. } => Some(offers.clone()),
+        Action::Prepare { .. }
+        | Action::Look { .. }
+        | Action::Write { .. }
+        | Action::Reply(..)
+        | Action::Note(_)
+        | Action::Flushed(_) => None,
+    })
+}
+
+/// The bytes of it, and the numbers of the windows.
+fn text(offers: &Offers) -> (String, Vec<u64>) {
+    let mut bytes = Vec::new();
+    offers.iter().for_each(|(layout, reports)| layout.render(reports, &mut bytes));
+    let numbers = offers.iter().flat_map(|(_, reports)| reports).map(|it| it.window.number);
+    (String::from_utf8(bytes).unwrap(), numbers.collect())
+}
+
+fn looks(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Look { .. }))
+}
+
+fn kept(world: &World) -> usize {
+    world.core.state.sink(PLACE).unwrap().kept.len()
+}
+
+#[test]
+fn what_was_taken_is_no_debt_though_it_is_kept() {
+    let mut world = world();
+    world.count(&[("a", 1)]);
+    world.pass(2_000);
+    let asked = payload(&Request::Flush { timeout_ms: 1_000 });
+    world.turn(&[(peer(0), asked)], Vec::new());
+    let actions = written(&mut world);
+    let [reply] = <[Reply; 1]>::try_from(replies(actions)).unwrap();
+    assert_eq!(message(reply), Response::Flushed { window: 1 });
+    deliver(&mut world);
+    assert!(world.core.sinks_are_even() && world.core.unpaid().is_empty());
+    assert!(world.problems().is_empty());
+    assert_eq!(world.fact("sink_0_windows_owed"), Some(Value::Number(0)));
+    assert_eq!(world.fact("sink_0_windows_kept"), Some(Value::Number(2)));
+    // Nobody else is owed it.
+    assert_eq!(world.core.state.closed().len(), 0);
+}
+
+#[test]
+fn after_a_start_what_is_kept_comes_again_as_it_was_whatever_the_options_are() {
+    let mut world = world();
+    deliver(&mut world);
+    deliver(&mut world);
+    let spans = Some(Spans::new(Duration::from_secs(60)));
+    let other = Layout { prefix: "new.".into(), spans, ..Layout::of(ReportFormat::Graphite) };
+    for _ in 0..2 {
+        world.restart(&[SinkPlace { layout: other.clone(), ..carbon() }]);
+        assert!(world.notes.is_empty());
+        let actions = world.quiet();
+        let at = |end_s: u64| BEGIN.wall_ms / 1_000 + end_s - 1;
+        let expected = format!("a 1 {}\na 1 {}\n", at(2), at(4));
+        assert_eq!(text(&again(&actions).unwrap()), (expected, vec![1, 2]));
+        // It may be lost until it is there again.
+        assert!(!world.core.sinks_are_even());
+        let blocks = world.blocks.len();
+        assert!(again(&written(&mut world)).is_none());
+        assert!(world.core.sinks_are_even());
+        assert_eq!((kept(&world), world.blocks.len()), (2, blocks), "the journal knows it");
+    }
+}
+
+#[test]
+fn one_that_was_started_anew_gets_it_again_behind_what_it_was_handed() {
+    let mut world = world();
+    deliver(&mut world);
+    deliver(&mut world);
+    world.count(&[("a", 1)]);
+    world.pass(2_000);
+    world.core.flush_soon();
+    world.quiet();
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    let news = vec![(0, SinkNews::Lost), (0, SinkNews::Failed("away".into()))];
+    let actions = world.turn(&[], news).actions;
+    let says =
+        "graphite://h:1: it went away in between; the last reports are written again, 2 of them";
+    assert!(notes(&actions).contains(&says), "{actions:?}");
+    assert_eq!(world.problems(), ["sink graphite://h:1 failed last time: away"]);
+    assert_eq!(world.fact("sink_0_windows_owed"), Some(Value::Number(3)));
+    for _ in 0..2 {
+        world.pass(1_000);
+        assert_eq!(text(&again(&world.quiet()).unwrap()).1, [1, 2]);
+        let news = vec![(0, SinkNews::Lost), (0, SinkNews::Failed("away".into()))];
+        assert!(notes(&world.turn(&[], news).actions).is_empty());
+    }
+    world.pass(1_000);
+    world.quiet();
+    let actions = written(&mut world);
+    assert_eq!(windows(&prepared(&actions, 0).unwrap()), [(3, 3)]);
+    assert!(again(&written(&mut world)).is_none());
+    assert!(world.core.sinks_are_even());
+    assert_eq!(kept(&world), 3);
+}
+
+/// Time passes, and carbon is found to be there.
+fn pass_and_look(world: &mut World, ms: u64) {
+    world.pass(ms);
+    assert!(looks(&world.quiet()));
+    world.hear(0, SinkNews::Looked);
+}
+
+#[test]
+fn it_is_kept_until_the_same_carbon_has_been_there_long_enough_after() {
+    let mut world = world();
+    deliver(&mut world);
+    pass_and_look(&mut world, KEEPS_NS / MS - 3_000);
+    deliver(&mut world);
+    assert_eq!(kept(&world), 2);
+    deliver(&mut world);
+    assert_eq!(kept(&world), 2, "the first was let go");
+    world.restart(&[carbon()]);
+    assert_eq!(text(&again(&world.quiet()).unwrap()).1, [2, 3]);
+    written(&mut world);
+    // What it took again counts from then.
+    pass_and_look(&mut world, KEEPS_NS / MS - 3_000);
+    deliver(&mut world);
+    assert_eq!(kept(&world), 3);
+}
+
+#[test]
+fn when_nothing_more_comes_it_is_looked_less_and_less_often_and_at_last_nothing_is_due() {
+    let mut world = world();
+    deliver(&mut world);
+    world.pass(1_000);
+    deliver(&mut world);
+    let taken_ns = world.now.boot_ns;
+    for after_s in [10, 20, 40, 80, 160, 320] {
+        assert_eq!(world.core.deadline_ns(), Some(taken_ns + after_s * S));
+        world.pass((taken_ns + after_s * S - world.now.boot_ns) / MS - 1);
+        assert!(!looks(&world.quiet()));
+        world.pass(1);
+        assert!(looks(&world.quiet()));
+        assert_eq!((kept(&world), world.core.deadline_ns()), (2, None));
+        world.hear(0, SinkNews::Looked);
+    }
+    assert_eq!((kept(&world), world.core.deadline_ns()), (0, None));
+    world.restart(&[carbon()]);
+    assert!(world.quiet().is_empty());
+}
+
+#[test]
+fn a_look_that_finds_another_carbon_lets_it_come_again_and_not_more_often_if_that_goes_on() {
+    let mut world = world();
+    deliver(&mut world);
+    let taken_ns = world.now.boot_ns;
+    for after_s in [10, 20, 40] {
+        assert_eq!(world.core.deadline_ns(), Some(taken_ns + after_s * S));
+        world.pass((taken_ns + after_s * S - world.now.boot_ns) / MS);
+        assert!(looks(&world.quiet()));
+        let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+        assert_eq!(text(&again(&actions).unwrap()).1, [1]);
+        written(&mut world);
+    }
+}
+
+#[test]
+fn who_asks_for_a_flush_is_answered_when_carbon_has_what_it_lost() {
+    let mut world = world();
+    deliver(&mut world);
+    world.pass(1_000);
+    let asked = || (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    let actions = world.turn(&[asked()], Vec::new()).actions;
+    assert!(looks(&actions) && replies(actions).is_empty());
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+    assert!(again(&actions).is_some() && replies(actions).is_empty());
+    assert_eq!(replies(written(&mut world)).len(), 1);
+    let actions = world.turn(&[asked()], Vec::new()).actions;
+    assert!(looks(&actions));
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+}
+
+#[test]
+fn what_storage_may_not_take_any_more_does_not_come_again_on_a_suspicion() {
+    let hours = |hours: u64| hours * 3_600_000;
+    for (away_ms, comes) in [(hours(5), true), (hours(5) + 3_000, false)] {
+        let mut world = world();
+        deliver(&mut world);
+        world.pass(away_ms);
+        world.restart(&[carbon()]);
+        assert_eq!(again(&world.quiet()).is_some(), comes);
+        assert_eq!(kept(&world), usize::from(comes));
+    }
+    // A collector that is known to have gone gets it however long it is away.
+    let mut world = world();
+    deliver(&mut world);
+    world.count(&[("a", 1)]);
+    world.core.flush_soon();
+    world.pass(2_000);
+    world.quiet();
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Failed("away".into()))]);
+    world.pass(hours(9));
+    assert!(again(&world.quiet()).is_some());
+}
+
+#[test]
+fn a_sink_that_is_not_to_get_anything_again_is_kept_nothing() {
+    let mut world = world();
+    deliver(&mut world);
+    world.restart(&[SinkPlace { keeps_ns: 0, ..carbon() }]);
+    assert!(world.quiet().is_empty());
+    assert_eq!(kept(&world), 0);
+    deliver(&mut world);
+    assert_eq!(kept(&world), 0);
+}
+
+#[test]
+fn what_is_kept_has_half_the_room_and_the_oldest_gives_way() {
+    // A window with a count takes nine of these.
+    let rules = Rules { owed_bytes_max: 2 * 9 * 3 * COUNT_BYTES, ..rules() };
+    let mut world = World::with(rules, &[]);
+    world.restart(&[carbon()]);
+    for _ in 0..3 {
+        assert!(notes(&deliver(&mut world)).is_empty());
+    }
+    let actions = deliver(&mut world);
+    assert!(notes(&actions)[0].contains("more than half of --owed-max"), "{actions:?}");
+    assert!(notes(&deliver(&mut world)).is_empty(), "it is said once");
+    world.restart(&[carbon()]);
+    assert_eq!(text(&again(&world.quiet()).unwrap()).1, [3, 4, 5]);
+}
