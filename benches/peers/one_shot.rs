@@ -6,12 +6,14 @@ use std::process::{Command, Stdio};
 
 use crate::floor::Role;
 use crate::measure::{Samples, run};
+use crate::names::{Mix, draw};
 use crate::processes::{Server, countd, countd_command, floor, output, redis};
 use crate::report::{Book, Goal, Table, short, times};
 use crate::tools::Tools;
 use crate::{Bench, Result};
 
-const HOW: &str = "From the spawn of a process to its exit, one after the other. countd and redis journal the increment \
+const HOW: &str = "From the spawn of a process to its exit, one after the other, in each round in another order: what ran \
+    before leaves the caches warm for some and cold for others. countd and redis journal the increment \
     before they answer, and sync the journal every second. The clients in C and Rust are the least that a client \
     can be: they connect, write 32 bytes, read the reply and exit; a bare epoll server echoes. The empty process is the \
     C client when it has nothing to do: the price of a process. countd finds its daemon's socket in `COUNTD_SOCKET`, or in the option. CPU, and page faults, are those \
@@ -50,8 +52,12 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
     };
     let mut runners = countd_and_floor(tools, &servers);
     runners.extend(peers(bench, &servers)?);
-    for _ in 0..bench.rounds(500) {
-        for runner in &mut runners {
+    let mut order: Vec<usize> = (0..runners.len()).collect();
+    for round in 0..bench.rounds(500) {
+        let drawn = draw(Mix::Uniform, 1_000, runners.len(), round as u64);
+        order.sort_by_key(|&at| drawn[at]);
+        for &at in &order {
+            let runner = &mut runners[at];
             runner.command.stdin(File::open(&runner.input)?);
             runner.samples.add(run(&mut runner.command)?);
         }

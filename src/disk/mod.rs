@@ -5,12 +5,12 @@
 
 pub mod spool;
 
-use std::fmt::Debug;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 /// One folder.
-pub trait Disk: Send + Sync + Debug {
+pub trait Disk: Send + Sync {
     /// The names of all that is in it, in no order.
     ///
     /// # Errors
@@ -54,6 +54,12 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_folder(&self) -> io::Result<()>;
 }
 
+impl fmt::Debug for dyn Disk + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disk")
+    }
+}
+
 /// Which file it is, whatever its names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -64,7 +70,7 @@ pub struct Identity {
 }
 
 /// One open file.
-pub trait File: Send + Sync + Debug {
+pub trait File: Send + Sync {
     /// Which file it is.
     ///
     /// # Errors
@@ -107,6 +113,12 @@ pub trait File: Send + Sync + Debug {
     /// # Errors
     /// What the system says; what survives is then unknown, and asking again does not make it known.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl fmt::Debug for dyn File + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("File")
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The seam to a spool folder: what taking requests out of it asks of the folder, in which anyone may have put
 //! anything, and of the two folders in it that are the daemon's alone. The real one is in `system`.
 
-use std::fmt::Debug;
+use std::fmt;
 use std::io;
 
 /// A folder of the spool.
@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 /// A spool folder with the two in it.
-pub trait SpoolDisk: Send + Sync + Debug {
+pub trait SpoolDisk: Send + Sync {
     /// The names in a room that are `wanted`, `max` at most, in no order.
     ///
     /// # Errors
@@ -85,4 +85,10 @@ pub trait SpoolDisk: Send + Sync + Debug {
     /// # Errors
     /// What the system says; what survives is then unknown.
     fn sync(&self, room: Room) -> io::Result<()>;
+}
+
+impl fmt::Debug for dyn SpoolDisk + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpoolDisk")
+    }
 }

@@ -21,9 +21,15 @@ pub const JOBS_MAX: usize = 3;
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Does jobs, one after the other.
-pub trait Worker: Send + fmt::Debug {
+pub trait Worker: Send {
     /// Gives it a job. Returns whether it took it: it takes none over [`JOBS_MAX`].
     fn submit(&mut self, job: Job) -> bool;
+}
+
+impl fmt::Debug for dyn Worker + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Worker")
+    }
 }
 
 /// Where workers come from.

@@ -29,7 +29,7 @@ pub enum SinkError {
 }
 
 /// A place that takes reports.
-pub trait Sink: Send + fmt::Debug {
+pub trait Sink: Send {
     /// Renders these windows and finds where they go; adds nothing to the output. If the windows were offered
     /// before, `offered` is where: then they may be there already, or the beginning of them, which is removed.
     ///
@@ -97,4 +97,10 @@ pub trait Sink: Send + fmt::Debug {
 
     /// Opens its output anew at the next report, if it has a name to open.
     fn reopen(&mut self) {}
+}
+
+impl fmt::Debug for dyn Sink + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
 }

@@ -31,7 +31,7 @@ pub enum Told<'a> {
 }
 
 /// Whoever looks after this process.
-pub trait Supervisor: Send + fmt::Debug {
+pub trait Supervisor: Send {
     /// Tells it something. It is waited for a moment at most, for `Status` and `Alive` not at all.
     ///
     /// # Errors
@@ -40,6 +40,12 @@ pub trait Supervisor: Send + fmt::Debug {
 
     /// Within which time it wants to hear again that the loop goes on, or takes the daemon for hung.
     fn watchdog(&self) -> Option<Duration>;
+}
+
+impl fmt::Debug for dyn Supervisor + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supervisor")
+    }
 }
 
 /// The socket in `NOTIFY_SOCKET`.
