@@ -145,19 +145,40 @@ fn first(bytes: &[u8], mut hasher: NameHasher) -> Option<(Plain<'_>, &[u8])> {
     None
 }
 
-/// The number of up to seven digits that `bytes` begin with, and how many they are.
+/// The number of up to fifteen digits that `bytes` begin with, and how many they are.
 fn amount(bytes: &[u8]) -> Option<(u64, usize)> {
-    let digits = word_at(bytes, 0)? ^ (0x30 * ONES);
-    let others = (((digits & !HIGH) + 0x76 * ONES) | digits) & HIGH;
-    let bits = others.trailing_zeros() & !7;
-    if bits == 0 || bits > 56 {
-        return None;
+    let word = word_at(bytes, 0)?;
+    let bits = digit_bits(word);
+    match bits {
+        0 => return None,
+        64 => {}
+        _ => return Some((number_of(word, bits), (bits / 8) as usize)),
     }
+    let (number, next) = (number_of(word, bits), word_at(bytes, 8)?);
+    match digit_bits(next) {
+        0 => Some((number, 8)),
+        64 => None,
+        bits => {
+            let scale = 10_u64.pow(bits / 8);
+            Some((number * scale + number_of(next, bits), 8 + (bits / 8) as usize))
+        }
+    }
+}
+
+/// How many bits of a word are of the digits that it begins with.
+fn digit_bits(word: u64) -> u32 {
+    let digits = word ^ (0x30 * ONES);
+    let others = (((digits & !HIGH) + 0x76 * ONES) | digits) & HIGH;
+    others.trailing_zeros() & !7
+}
+
+/// The number of the digits that are the first bits of a word, at least one of them.
+fn number_of(word: u64, bits: u32) -> u64 {
     // The first digit lowest; it goes up until the last is highest, with zeros before them.
-    let digits = digits << (64 - bits);
+    let digits = (word ^ (0x30 * ONES)) << (64 - bits);
     let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some(((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, (bits / 8) as usize))
+    (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
 }
 
 fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -201,9 +222,16 @@ mod tests {
     fn a_plain_line_is_a_name_and_perhaps_a_blank_and_digits() {
         let names = ["a", "abcdefg", "abcdefgh", "abcdefghi", "abcdefghijklmnop", "é,k=v", ""];
         for name in names {
-            for (text, amount) in
-                [("", 1), (" 0", 0), ("\t7", 7), (" 12", 12), (" 7654321", 7_654_321)]
-            {
+            for (text, amount) in [
+                ("", 1),
+                (" 0", 0),
+                ("\t7", 7),
+                (" 12", 12),
+                (" 7654321", 7_654_321),
+                (" 87654321", 87_654_321),
+                (" 987654321", 987_654_321),
+                (" 999999999999999", 999_999_999_999_999),
+            ] {
                 for end in ["\n", "\r\n"] {
                     let line = format!("{name}{text}");
                     let bytes = format!("{line}{end}others.behind.it");
@@ -228,7 +256,8 @@ mod tests {
             "a ",
             "a -1",
             "a 1x",
-            "a 12345678",
+            "a 12345678x",
+            "a 1234567890123456",
             "a\r\r",
             "a\r1",
             "a \r",
@@ -258,7 +287,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_plain_line_means_what_the_parser_says(
-            line in "([a-z.0-9é,=+]{0,20}|\\PC{0,9})([ \t]{1,2}[0-9a+]{0,9})?\r?",
+            line in "([a-z.0-9é,=+]{0,20}|\\PC{0,9})([ \t]{1,2}([0-9]{0,17}|[0-9a+]{0,9}))?\r?",
         ) {
             let bytes = format!("{line}\n01234567");
             let Some((whole, name, amount, rest)) = read(bytes.as_bytes()) else { return Ok(()) };

@@ -176,7 +176,8 @@ impl Spool {
             // It has failed at clearing these, perhaps.
             None => {}
         }
-        self.phase = Phase::Found(scan);
+        // What is left where it is, is found there by the next start.
+        self.phase = if self.closed { Phase::Idle } else { Phase::Found(scan) };
         notes
     }
 

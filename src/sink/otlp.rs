@@ -28,6 +28,9 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(3600);
 const REFUSED_PAUSE: Duration = Duration::from_secs(300);
 /// Points of a request that are not cut any smaller: a receiver for which they are too much takes none.
 const POINTS_LEAST: usize = 16;
+/// How long requests stay smaller after that, in nanoseconds: a limit can be raised, and a report in requests of the
+/// least takes long.
+const SMALLER_NS: u64 = 3_600_000_000_000;
 /// How long a request is kept that a receiver fails at in that way, while nothing else is sent: it may be what is in it
 /// that it fails at.
 const FAILED_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -44,8 +47,8 @@ pub struct Otlp {
     /// It is not asked again before this moment, by `CLOCK_BOOTTIME`, and why.
     put_off: Option<(u64, String)>,
     failed_max: Duration,
-    /// Points of a request: fewer when the receiver has found one too large.
-    points_max: usize,
+    /// The receiver has found a request too large: one has so many points until this moment, by `CLOCK_BOOTTIME`.
+    smaller: Option<(usize, u64)>,
     said: Vec<String>,
     /// What the receiver said of the last report though it took it.
     warning: Option<String>,
@@ -114,7 +117,7 @@ impl Otlp {
             work: None,
             put_off: None,
             failed_max: FAILED_MAX,
-            points_max: otlp::POINTS_MAX,
+            smaller: None,
             said: Vec::new(),
             warning: None,
             problem: None,
@@ -136,9 +139,16 @@ impl Otlp {
         Ok(())
     }
 
+    fn points_max(&self) -> usize {
+        match self.smaller {
+            Some((points, until_ns)) if clock::boot_ns() < until_ns => points,
+            Some(_) | None => otlp::POINTS_MAX,
+        }
+    }
+
     fn send_rest(&mut self, work: &mut Work) -> Result<(), Stop> {
         let Work { layout, reports, created, done, failed_since_ns, warned, lost } = work;
-        let (from, most, resource) = (*done, self.points_max, self.resource.clone());
+        let (from, most, resource) = (*done, self.points_max(), self.resource.clone());
         otlp::each_request(layout, reports, &resource, created, from, most, |request| {
             let asked = self.ask(&request.bytes, failed_since_ns);
             let failed = |error| SinkError::Failed(format!("not delivered: {error}"));
@@ -158,7 +168,8 @@ impl Otlp {
                     }
                 }
                 Fate::TooLarge(_) if request.points > POINTS_LEAST => {
-                    self.points_max = request.points.div_ceil(2);
+                    let until_ns = clock::boot_ns().saturating_add(SMALLER_NS);
+                    self.smaller = Some((request.points.div_ceil(2), until_ns));
                     return Err(Stop::TooLarge);
                 }
                 Fate::Refused(why) | Fate::TooLarge(why) => {

@@ -479,6 +479,10 @@ fn a_wrong_sink_is_refused_at_the_start() {
             &["--socket", "/none/x", "--sink", "file:/none/x"],
             "file:/none/x is the daemon's own socket",
         ),
+        (
+            &["--socket", "/none/x", "--log-file", "/none/x"],
+            "--log-file /none/x is the daemon's own socket",
+        ),
         (&["--sink", &long], "the path of a socket has at most 107"),
         (&["--offset", "auto"], "--offset: only aligned flushes have an offset: add --aligned"),
         (&["--aligned", "--offset", "5s"], "--offset: 5s is not less than the interval, 5 s"),

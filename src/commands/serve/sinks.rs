@@ -44,6 +44,10 @@ pub(super) fn sinks(
             Some("") => return Err(Failure::Usage("--log-file: the path is empty".into())),
             _ => Kind::File(absolute(Path::new(&path))),
         };
+        if matches!(&kind, Kind::File(path) if path == socket) {
+            let path = path.display();
+            return Err(Failure::Usage(format!("--log-file {path} is the daemon's own socket")));
+        }
         if sinks.iter().any(|known| known.kind == kind) {
             let path = path.display();
             return Err(Failure::Usage(format!("--log-file {path} is given twice")));

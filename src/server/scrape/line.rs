@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
@@ -252,12 +253,25 @@ impl Line {
     }
 }
 
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.has_view() || self.sent < self.output.len() {
+            // To HTTP/1.0 the end of the connection is that of the response: one that is broken off would be taken for a
+            // whole one, and the number it ends in for another. A Unix socket knows no other end.
+            let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::format::prometheus::Shown;
+    use crate::format::prometheus::view::Sight;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -316,6 +330,31 @@ mod tests {
         let mut said = String::new();
         client.read_to_string(&mut said).unwrap();
         assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("Retry-After"), "{said}");
+    }
+
+    #[test]
+    fn a_response_that_is_broken_off_does_not_end_like_a_whole_one() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        for breaks_off in [false, true] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            server.set_nonblocking(true).unwrap();
+            let mut line = Line::new(server.into(), 0);
+            client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+            while !line.is_waiting() {
+                line.step(0, true);
+            }
+            line.show(&Arc::new(View::of(Sight::default(), &Shown::default())), 0);
+            if breaks_off {
+                line.step(0, true);
+            } else {
+                go(&mut line, 0);
+            }
+            drop(line);
+            let read = client.read_to_end(&mut Vec::new());
+            let expected = breaks_off.then_some(ErrorKind::ConnectionReset);
+            assert_eq!(read.err().map(|error| error.kind()), expected);
+        }
     }
 
     #[test]

@@ -467,3 +467,21 @@ fn what_is_spooled_while_it_stops_is_left_to_the_next_start() {
     assert_eq!(FakeSpool::of(&disk).names(Room::Spool).len(), 1);
     daemon.gates[0].shut(false);
 }
+
+#[test]
+fn what_was_being_looked_for_when_a_stop_began_is_left_to_the_next_start() {
+    let disk = spooled(1);
+    let later = Later::default();
+    let kind = Kind {
+        spool: Some(FakeSpool::of(&disk)),
+        workers: Box::new(later.clone()),
+        ..Kind::default()
+    };
+    let mut daemon = Daemon::with(kind);
+    daemon.settle();
+    daemon.server.begin_stop();
+    assert!(later.work_for(&mut daemon));
+    assert_eq!((daemon.server.core.counters(), daemon.sleeps()), (0, None));
+    assert!(!later.work_for(&mut daemon));
+    assert_eq!(counted_in_the_end(&disk, Fsync::No), 1);
+}

@@ -93,6 +93,16 @@ fn what_a_receiver_fails_at_for_very_long_is_let_go() {
 }
 
 #[test]
+fn requests_are_not_smaller_for_ever_for_one_that_was_too_large() {
+    let (mut otlp, _) = answering(&[]);
+    assert_eq!(otlp.points_max(), otlp::POINTS_MAX);
+    otlp.smaller = Some((20, u64::MAX));
+    assert_eq!(otlp.points_max(), 20);
+    otlp.smaller = Some((20, clock::boot_ns()));
+    assert_eq!(otlp.points_max(), otlp::POINTS_MAX);
+}
+
+#[test]
 fn a_pause_is_told_in_seconds_or_by_a_date() {
     assert_eq!(put_off("120"), Some(Duration::from_secs(120)));
     assert_eq!(put_off("99999999"), Some(PUT_OFF_MAX));

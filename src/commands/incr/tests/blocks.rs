@@ -79,8 +79,19 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         "z,a=1,h=2",
         "é",
     ];
-    let rests =
-        vec!["", "", "", " 1", "\t20", " 1234567", " 12345678", " 123456789012", "\r", " 3\r"];
+    let rests = vec![
+        "",
+        "",
+        "",
+        " 1",
+        "\t20",
+        " 1234567",
+        " 12345678",
+        " 123456789012",
+        " 1234567890123456",
+        "\r",
+        " 3\r",
+    ];
     let plain = (prop::sample::select(names), prop::sample::select(rests));
     let plain = plain.prop_map(|(name, rest)| format!("{name}{rest}").into_bytes());
     let others = vec![
