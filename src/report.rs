@@ -87,7 +87,7 @@ impl Counts {
             return self;
         }
         let mut all: Vec<Count<'_>> = self.iter().collect();
-        all.sort_by_key(|count| count.name);
+        all.sort_unstable_by_key(|count| count.name);
         Counts::of_sorted(all.into_iter(), self.bytes.len())
     }
 

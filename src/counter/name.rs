@@ -155,6 +155,6 @@ pub(super) fn tag_text(text: &str) -> Option<&str> {
 /// The tags of a tag part, sorted by key; they need not be well formed.
 pub(super) fn sorted_tags(tag_text: &str) -> Vec<&str> {
     let mut tags: Vec<&str> = tag_text.split(',').collect();
-    tags.sort_by_key(|tag| tag.split_once('=').map_or(*tag, |(key, _)| key));
+    tags.sort_unstable_by_key(|tag| tag.split_once('=').map_or(*tag, |(key, _)| key));
     tags
 }
