@@ -231,7 +231,7 @@ impl Replay {
                     "{found} records where {records} were written"
                 )));
             }
-            other => return Err(inconsistent(format_args!("unexpected {other:?}"))),
+            _ => return Err(inconsistent("a record that is no part of a checkpoint")),
         }
         Ok(())
     }

@@ -368,7 +368,8 @@ fn unreadable(place: &SinkPlace, offer: &Offer) -> Option<Note> {
     let error = offer.layout.parse::<Layout>().err()?;
     let place = &place.place;
     let text = format!(
-        "{place}: what was on its way reads {:?}, which only a newer countd knows ({error}); it is          written in the format that is set now",
+        "{place}: what was on its way reads {:?}, which only a newer countd knows ({error}); it is written \
+         in the format that is set now",
         offer.layout
     );
     Some(Note::new(Level::Warning, text))
