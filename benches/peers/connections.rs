@@ -40,7 +40,9 @@ pub(crate) fn measure(bench: &Bench<'_>, book: &mut Book) -> Result<()> {
          taken: to countd in requests as large as those of `--stdin`, 4,096 increments each, not added up; up to 8 \
          requests or blocks are on the way on each. From the first byte to the last acknowledgement; all names \
          exist before. Records are those that the server says it has counted: all of them. countd, redis (append-only \
-         file) and the floor sync their journal every second. CPU is the server's."
+         file) and the floor sync their journal every second. CPU is the server's. Beside what the floor does, countd looks \
+         ids up and remembers them, keeps what each counter gained in the open window and when it was last counted, can \
+         take back a turn whose append fails, checks sums and limits, and journals totals, so that a repeat changes nothing."
     );
     let head =
         ["names", "server", "million/s", "x redis", "x floor", "CPU s a million", "x floor's CPU"];
