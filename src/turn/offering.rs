@@ -53,6 +53,17 @@ impl Core {
                 Next::GoOn => continue,
                 Next::Rest => (Phase::Idle, None),
                 Next::Hold(until_ns) => (Phase::Idle, Some(until_ns)),
+                // What is held meanwhile stays so.
+                Next::Again { offers, first, last } => {
+                    actions.push(Action::Again { sink, offers });
+                    run.phase = Phase::Preparing { first, last, again: true };
+                    continue;
+                }
+                Next::Look => {
+                    actions.push(Action::Look { sink });
+                    run.phase = Phase::Looking;
+                    continue;
+                }
                 Next::Hand { layout, reports, offered } => {
                     let (Some(first), Some(last)) = (reports.first(), reports.last()) else {
                         continue;
@@ -63,14 +74,6 @@ impl Core {
                     actions.push(Action::Prepare { sink, layout, reports, offered });
                     (Phase::Preparing { first, last, again: false }, None)
                 }
-                Next::Again { offers, first, last } => {
-                    actions.push(Action::Again { sink, offers });
-                    (Phase::Preparing { first, last, again: true }, None)
-                }
-                Next::Look => {
-                    actions.push(Action::Look { sink });
-                    (Phase::Looking, None)
-                }
             };
             (run.phase, run.held_until_ns, run.held_in) = (phase, held, self.state.open.number);
         }
@@ -80,7 +83,8 @@ impl Core {
     fn next_for(&mut self, sink: usize) -> Next {
         let hurried = self.letting_go || self.somebody_waits_for_sinks();
         let Some(run) = self.runs.get(sink) else { return Next::GoOn };
-        let still_held = run.held_until_ns.is_some_and(|until_ns| self.now.boot_ns < until_ns)
+        let still_held = run.phase == Phase::Idle
+            && run.held_until_ns.is_some_and(|until_ns| self.now.boot_ns < until_ns)
             && run.held_in == self.state.open.number;
         if !run.phase.is_free(self.now.boot_ns) {
             return Next::GoOn;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::phase::Phase;
 use super::planned::Planned;
 use super::refusal::{Reason, Refused};
 use super::sinks::{SinkEvent, describe_debt};
@@ -147,7 +148,8 @@ impl Core {
             .then(|| self.schedule.due_boot_ns());
         let asked = (self.flush_wanted || !self.planned.is_empty()).then_some(0);
         let retries = self.runs.iter().filter_map(|run| run.phase.retried_at_ns());
-        let spans = self.runs.iter().filter_map(|run| run.held_until_ns);
+        let idle = self.runs.iter().filter(|run| run.phase == Phase::Idle);
+        let spans = idle.filter_map(|run| run.held_until_ns);
         let looks = self.runs.iter().filter_map(|run| self.look_due_ns(run));
         let held = retries
             .chain(spans)

@@ -266,3 +266,37 @@ fn what_is_kept_has_half_the_room_and_the_oldest_gives_way() {
     world.restart(&[carbon()]);
     assert_eq!(text(&again(&world.quiet()).unwrap()).1, [3, 4, 5]);
 }
+
+#[test]
+fn a_look_and_what_comes_again_make_no_debt_of_windows_that_wait_for_more_of_their_span() {
+    let spans = Some(Spans::new(Duration::from_secs(60)));
+    let layout = Layout { spans, ..Layout::of(ReportFormat::Graphite) };
+    let mut world = World::new();
+    world.restart(&[SinkPlace { layout, ..carbon() }]);
+    let close = |world: &mut World, ms: u64| {
+        world.count(&[("a", 1)]);
+        world.pass(ms);
+        world.core.flush_soon();
+        world.quiet()
+    };
+    // A world begins 20 s after a full minute.
+    close(&mut world, 30_000);
+    world.pass(21_000);
+    world.quiet();
+    written(&mut world);
+    close(&mut world, 2_000);
+    close(&mut world, 2_000);
+    let held_ns = world.core.deadline_ns();
+    assert!(held_ns.is_some() && world.problems().is_empty());
+    world.pass(6_000);
+    assert!(looks(&world.quiet()));
+    assert!(world.problems().is_empty(), "{:?}", world.problems());
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+    assert!(again(&actions).is_some());
+    assert!(world.problems().is_empty(), "{:?}", world.problems());
+    // While it is at that, nothing else is to be done.
+    assert_eq!(world.core.deadline_ns(), None);
+    assert!(prepared(&written(&mut world), 0).is_none());
+    world.pass(70_000);
+    assert_eq!(windows(&prepared(&world.quiet(), 0).unwrap()), [(2, 2), (3, 3)]);
+}
