@@ -16,7 +16,7 @@ use crate::record::state::{Kept, SinkState};
 use crate::report::Report;
 
 /// Counts handed to a sink at a time, unless one report has more: they are in memory as text.
-const COUNTS_OFFERED_MAX: usize = 1 << 20;
+pub(super) const COUNTS_OFFERED_MAX: usize = 1 << 20;
 /// Timestamps that are further ahead of the clock are from a time when it was wrong, and are not waited for.
 const AHEAD_MS_MAX: u64 = 60_000;
 
@@ -89,9 +89,14 @@ impl Core {
         if !run.phase.is_free(self.now.boot_ns) {
             return Next::GoOn;
         }
-        if let Some(again) = self.next_again(run) {
+        if !run.seen.sure
+            && let Some(again) = self.next_again(run)
+        {
             return again;
         }
+        let Some(run) = self.runs.get_mut(sink) else { return Next::GoOn };
+        run.seen.sure = true;
+        let Some(run) = self.runs.get(sink) else { return Next::GoOn };
         let looks = self.look_due_ns(run).is_some_and(|due_ns| due_ns <= self.now.boot_ns);
         let next = match still_held && !hurried {
             true => Next::GoOn,

@@ -261,9 +261,11 @@ impl Core {
             return;
         }
         let counts = self.state.closed().map(|report| report.counts_at_most());
+        let counts = counts.fold(0, usize::saturating_add);
+        let most = self.rules.owed_bytes_max / COUNT_BYTES;
+        // What is kept has half the room, and is not gone through for less.
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
-            || counts.fold(self.kept_counts(), usize::saturating_add)
-                > self.rules.owed_bytes_max / COUNT_BYTES;
+            || counts > most / 2 && counts.saturating_add(self.kept_counts()) > most;
         // How many counts there are is not known before; the loop comes back once they are settled.
         if !over || self.state.unsettled().is_some() {
             return;
