@@ -211,29 +211,30 @@ impl Live {
 
     fn sink(&mut self, what: u8) {
         let last = self.state.open.number - 1;
-        match (what % 6, self.state.sink("stdout").is_some()) {
+        let place = ["stdout", "other"][usize::from(what >> 7)];
+        match (what % 6, self.state.sink(place).is_some()) {
             (0, _) => {
-                self.write(&Record::SinkAdded { place: "stdout", acknowledged: last });
-                self.state.add_sink("stdout", last);
+                self.write(&Record::SinkAdded { place, acknowledged: last });
+                self.state.add_sink(place, last);
             }
             (1, true) => {
-                self.write(&Record::Acknowledged { place: "stdout", last });
-                self.state.acknowledge("stdout", last);
+                self.write(&Record::Acknowledged { place, last });
+                self.state.acknowledge(place, last);
             }
             (2, true) => {
                 let offer = Offer { first: 1, last, layout: "plain".into(), file: None };
-                self.write(&Record::Offered { place: "stdout", offer: offer.clone() });
-                self.state.offer("stdout", offer);
+                self.write(&Record::Offered { place, offer: offer.clone() });
+                self.state.offer(place, offer);
             }
             (4, true) => {
                 let second = self.clock;
-                self.write(&Record::SinkReached { place: "stdout", second });
-                self.state.reach("stdout", second);
+                self.write(&Record::SinkReached { place, second });
+                self.state.reach(place, second);
             }
             (5, true) => {
                 let stored = last.saturating_sub(u64::from(what) / 6 % 5);
-                self.write(&Record::Delivered { place: "stdout", last, stored });
-                self.state.deliver("stdout", last, stored);
+                self.write(&Record::Delivered { place, last, stored });
+                self.state.deliver(place, last, stored);
             }
             (3, true) if last > 2 => {
                 self.write(&Record::Merged { first: last - 1, last });

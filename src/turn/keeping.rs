@@ -31,6 +31,8 @@ pub(super) struct Seen {
     at_ns: u64,
     /// It is to be looked now.
     wanted: bool,
+    /// Nothing of what is kept may be lost: with much of it, asking each time would take long.
+    pub(super) sure: bool,
 }
 
 impl Core {
@@ -55,6 +57,9 @@ impl Core {
         }
         let kept = self.state.kept_mut(&place).filter(|it| Some(it.offer.last) > too_old);
         let reports = kept.filter_map(|kept| kept.taken_ns.take()).count();
+        if let Some(run) = self.runs.get_mut(sink) {
+            run.seen.sure = false;
+        }
         if reports > 0 {
             let text = format!(
                 "{place}: it went away in between; the last reports are written again, {reports} of them"
@@ -101,7 +106,7 @@ impl Core {
         self.planned.push(Planned::Deliver { sink, last, stored: stored.unwrap_or(0) });
         if let Some(run) = self.runs.get_mut(sink) {
             let at_ns = self.now.boot_ns;
-            run.seen = Seen { taken_ns: Some(at_ns), at_ns, wanted: false };
+            run.seen = Seen { taken_ns: Some(at_ns), at_ns, wanted: false, sure: run.seen.sure };
         }
         if gives_way {
             self.say_what_gives_way(sink);
@@ -122,15 +127,11 @@ impl Core {
 
     /// When it is to be looked whether a sink is still there, as nothing else tells.
     pub(super) fn look_due_ns(&self, run: &SinkRun) -> Option<u64> {
-        if run.place.keeps_ns == 0 || run.phase != Phase::Idle {
+        if run.place.keeps_ns == 0 || run.phase != Phase::Idle || !run.seen.sure {
             return None;
         }
-        let mut kept = self.kept(&run.place.place).peekable();
-        kept.peek()?;
-        if kept.any(|kept| kept.taken_ns.is_none()) {
-            return None;
-        }
-        let Seen { taken_ns, at_ns, wanted } = run.seen;
+        self.kept(&run.place.place).next()?;
+        let Seen { taken_ns, at_ns, wanted, .. } = run.seen;
         let since_ns = at_ns.saturating_sub(taken_ns.unwrap_or(at_ns));
         let wait_ns = since_ns.max(LOOK_NS.min(run.place.keeps_ns));
         Some(if wanted { 0 } else { at_ns.saturating_add(wait_ns) })

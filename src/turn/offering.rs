@@ -16,7 +16,7 @@ use crate::record::state::{Kept, SinkState};
 use crate::report::Report;
 
 /// Counts handed to a sink at a time, unless one report has more: they are in memory as text.
-const COUNTS_OFFERED_MAX: usize = 1 << 20;
+pub(super) const COUNTS_OFFERED_MAX: usize = 1 << 20;
 /// Timestamps that are further ahead of the clock are from a time when it was wrong, and are not waited for.
 const AHEAD_MS_MAX: u64 = 60_000;
 
@@ -53,6 +53,17 @@ impl Core {
                 Next::GoOn => continue,
                 Next::Rest => (Phase::Idle, None),
                 Next::Hold(until_ns) => (Phase::Idle, Some(until_ns)),
+                // What is held meanwhile stays so.
+                Next::Again { offers, first, last } => {
+                    actions.push(Action::Again { sink, offers });
+                    run.phase = Phase::Preparing { first, last, again: true };
+                    continue;
+                }
+                Next::Look => {
+                    actions.push(Action::Look { sink });
+                    run.phase = Phase::Looking;
+                    continue;
+                }
                 Next::Hand { layout, reports, offered } => {
                     let (Some(first), Some(last)) = (reports.first(), reports.last()) else {
                         continue;
@@ -63,14 +74,6 @@ impl Core {
                     actions.push(Action::Prepare { sink, layout, reports, offered });
                     (Phase::Preparing { first, last, again: false }, None)
                 }
-                Next::Again { offers, first, last } => {
-                    actions.push(Action::Again { sink, offers });
-                    (Phase::Preparing { first, last, again: true }, None)
-                }
-                Next::Look => {
-                    actions.push(Action::Look { sink });
-                    (Phase::Looking, None)
-                }
             };
             (run.phase, run.held_until_ns, run.held_in) = (phase, held, self.state.open.number);
         }
@@ -80,14 +83,20 @@ impl Core {
     fn next_for(&mut self, sink: usize) -> Next {
         let hurried = self.letting_go || self.somebody_waits_for_sinks();
         let Some(run) = self.runs.get(sink) else { return Next::GoOn };
-        let still_held = run.held_until_ns.is_some_and(|until_ns| self.now.boot_ns < until_ns)
+        let still_held = run.phase == Phase::Idle
+            && run.held_until_ns.is_some_and(|until_ns| self.now.boot_ns < until_ns)
             && run.held_in == self.state.open.number;
         if !run.phase.is_free(self.now.boot_ns) {
             return Next::GoOn;
         }
-        if let Some(again) = self.next_again(run) {
+        if !run.seen.sure
+            && let Some(again) = self.next_again(run)
+        {
             return again;
         }
+        let Some(run) = self.runs.get_mut(sink) else { return Next::GoOn };
+        run.seen.sure = true;
+        let Some(run) = self.runs.get(sink) else { return Next::GoOn };
         let looks = self.look_due_ns(run).is_some_and(|due_ns| due_ns <= self.now.boot_ns);
         let next = match still_held && !hurried {
             true => Next::GoOn,

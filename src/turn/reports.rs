@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::phase::Phase;
 use super::planned::Planned;
 use super::refusal::{Reason, Refused};
 use super::sinks::{SinkEvent, describe_debt};
@@ -147,7 +148,8 @@ impl Core {
             .then(|| self.schedule.due_boot_ns());
         let asked = (self.flush_wanted || !self.planned.is_empty()).then_some(0);
         let retries = self.runs.iter().filter_map(|run| run.phase.retried_at_ns());
-        let spans = self.runs.iter().filter_map(|run| run.held_until_ns);
+        let idle = self.runs.iter().filter(|run| run.phase == Phase::Idle);
+        let spans = idle.filter_map(|run| run.held_until_ns);
         let looks = self.runs.iter().filter_map(|run| self.look_due_ns(run));
         let held = retries
             .chain(spans)
@@ -259,9 +261,11 @@ impl Core {
             return;
         }
         let counts = self.state.closed().map(|report| report.counts_at_most());
+        let counts = counts.fold(0, usize::saturating_add);
+        let most = self.rules.owed_bytes_max / COUNT_BYTES;
+        // What is kept has half the room, and is not gone through for less.
         let over = self.state.closed().len() > WINDOWS_OWED_MAX
-            || counts.fold(self.kept_counts(), usize::saturating_add)
-                > self.rules.owed_bytes_max / COUNT_BYTES;
+            || counts > most / 2 && counts.saturating_add(self.kept_counts()) > most;
         // How many counts there are is not known before; the loop comes back once they are settled.
         if !over || self.state.unsettled().is_some() {
             return;

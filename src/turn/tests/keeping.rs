@@ -3,6 +3,7 @@
 use super::*;
 use crate::format::layout::Layout;
 use crate::report::Report;
+use crate::turn::offering::COUNTS_OFFERED_MAX;
 use crate::turn::reports::COUNT_BYTES;
 use crate::window::spans::Spans;
 
@@ -249,6 +250,9 @@ fn a_sink_that_is_not_to_get_anything_again_is_kept_nothing() {
     assert_eq!(kept(&world), 0);
     deliver(&mut world);
     assert_eq!(kept(&world), 0);
+    // It is gone from the journal, too.
+    world.restart(&[carbon()]);
+    assert!(world.quiet().is_empty());
 }
 
 #[test]
@@ -265,4 +269,157 @@ fn what_is_kept_has_half_the_room_and_the_oldest_gives_way() {
     assert!(notes(&deliver(&mut world)).is_empty(), "it is said once");
     world.restart(&[carbon()]);
     assert_eq!(text(&again(&world.quiet()).unwrap()).1, [3, 4, 5]);
+}
+
+#[test]
+fn a_look_and_what_comes_again_make_no_debt_of_windows_that_wait_for_more_of_their_span() {
+    let spans = Some(Spans::new(Duration::from_secs(60)));
+    let layout = Layout { spans, ..Layout::of(ReportFormat::Graphite) };
+    let mut world = World::new();
+    world.restart(&[SinkPlace { layout, ..carbon() }]);
+    let close = |world: &mut World, ms: u64| {
+        world.count(&[("a", 1)]);
+        world.pass(ms);
+        world.core.flush_soon();
+        world.quiet()
+    };
+    // A world begins 20 s after a full minute.
+    close(&mut world, 30_000);
+    world.pass(21_000);
+    world.quiet();
+    written(&mut world);
+    close(&mut world, 2_000);
+    close(&mut world, 2_000);
+    let held_ns = world.core.deadline_ns();
+    assert!(held_ns.is_some() && world.problems().is_empty());
+    world.pass(6_000);
+    assert!(looks(&world.quiet()));
+    assert!(world.problems().is_empty(), "{:?}", world.problems());
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+    assert!(again(&actions).is_some());
+    assert!(world.problems().is_empty(), "{:?}", world.problems());
+    // While it is at that, nothing else is to be done.
+    assert_eq!(world.core.deadline_ns(), None);
+    assert!(prepared(&written(&mut world), 0).is_none());
+    world.pass(70_000);
+    assert_eq!(windows(&prepared(&world.quiet(), 0).unwrap()), [(2, 2), (3, 3)]);
+}
+
+#[test]
+fn what_is_much_comes_again_in_portions_and_all_of_it_if_carbon_goes_meanwhile() {
+    let mut world = world();
+    (0..3).for_each(|_| _ = deliver(&mut world));
+    world.restart(&[carbon()]);
+    world.core.state.kept_mut(PLACE).for_each(|kept| kept.counts = COUNTS_OFFERED_MAX / 2);
+    assert_eq!(text(&again(&world.quiet()).unwrap()).1, [1, 2]);
+    let actions = written(&mut world);
+    assert_eq!(text(&again(&actions).unwrap()).1, [3]);
+    assert!(!world.core.sinks_are_even());
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Written)]).actions;
+    assert_eq!(text(&again(&actions).unwrap()).1, [1, 2]);
+    assert!(again(&written(&mut world)).is_none());
+    assert!(world.core.sinks_are_even());
+}
+
+#[test]
+fn what_came_again_late_is_kept_on_though_newer_is_stored() {
+    let mut world = world();
+    deliver(&mut world);
+    world.count(&[("a", 1)]);
+    world.pass(2_000);
+    world.core.flush_soon();
+    world.quiet();
+    // The one that takes the second is not the one that took the first.
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Written)]).actions;
+    assert_eq!(text(&again(&actions).unwrap()).1, [1]);
+    world.pass(100_000);
+    written(&mut world);
+    pass_and_look(&mut world, KEEPS_NS / MS - 50_000);
+    assert_eq!(kept(&world), 2);
+    deliver(&mut world);
+    assert_eq!(kept(&world), 3);
+}
+
+#[test]
+fn two_that_are_kept_something_share_the_room_and_what_is_too_much_is_not_kept() {
+    let other = || SinkPlace { place: "graphite://h:2".into(), ..carbon() };
+    // A window with a count takes nine of these.
+    let rules = Rules { owed_bytes_max: 2 * 9 * 3 * COUNT_BYTES, ..rules() };
+    let mut world = World::with(rules, &[]);
+    world.restart(&[carbon(), other()]);
+    let deliver_to_both = |world: &mut World, counts: &[(&str, u64)]| {
+        world.count(counts);
+        world.pass(2_000);
+        world.core.flush_soon();
+        world.quiet();
+        for sink in 0..2 {
+            world.hear(sink, SinkNews::Prepared(Prepared::AnyTimes));
+            world.hear(sink, SinkNews::Written);
+        }
+        let state = &world.core.state;
+        ["graphite://h:1", "graphite://h:2"].map(|place| {
+            let kept = &state.sink(place).unwrap().kept;
+            kept.iter().map(|kept| kept.offer.last).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(deliver_to_both(&mut world, &[("a", 1)]), [[1], [1]]);
+    assert_eq!(deliver_to_both(&mut world, &[("a", 1)]), [vec![1, 2], vec![2]]);
+    let names: Vec<String> = (0..30).map(|number| format!("n{number}")).collect();
+    let many: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    assert_eq!(deliver_to_both(&mut world, &many), [vec![], vec![]] as [Vec<u64>; 2]);
+    // Nobody is owed what is not kept.
+    assert!(world.core.sinks_are_even());
+    assert_eq!(world.core.state.closed().len(), 0);
+}
+
+#[test]
+fn what_needs_no_writing_again_is_there_and_the_journal_is_told_nothing() {
+    let mut world = world();
+    deliver(&mut world);
+    world.restart(&[carbon()]);
+    assert!(again(&world.quiet()).is_some());
+    let blocks = world.blocks.len();
+    world.hear(0, SinkNews::Prepared(Prepared::Already));
+    assert!(world.core.sinks_are_even());
+    assert_eq!((kept(&world), world.blocks.len()), (1, blocks));
+}
+
+#[test]
+fn what_is_kept_for_less_than_the_first_look_is_let_go_when_its_time_is_over() {
+    let mut world = World::new();
+    world.restart(&[SinkPlace { keeps_ns: 4 * S, ..carbon() }]);
+    deliver(&mut world);
+    assert_eq!(world.core.deadline_ns(), Some(world.now.boot_ns + 4 * S));
+    pass_and_look(&mut world, 4_000);
+    assert_eq!((kept(&world), world.core.deadline_ns()), (0, None));
+}
+
+#[test]
+fn what_storage_may_not_take_any_more_is_let_go_when_carbon_goes() {
+    let mut world = World::new();
+    world.restart(&[SinkPlace { keeps_ns: 36_000 * S, ..carbon() }]);
+    deliver(&mut world);
+    world.pass(6 * 3_600_000);
+    assert!(looks(&world.quiet()));
+    let actions = world.turn(&[], vec![(0, SinkNews::Lost), (0, SinkNews::Looked)]).actions;
+    assert!(again(&actions).is_none());
+    assert_eq!(kept(&world), 0);
+    world.restart(&[carbon()]);
+    assert!(world.quiet().is_empty());
+}
+
+#[test]
+fn what_others_are_owed_has_the_room_that_what_is_kept_leaves() {
+    let rules = Rules { owed_bytes_max: 40 * COUNT_BYTES, ..rules() };
+    let mut world = World::with(rules, &[]);
+    // The second never gets on with what it is handed.
+    world.restart(&[carbon(), place("file:/x")]);
+    for _ in 0..40 {
+        deliver(&mut world);
+    }
+    // Two windows with a count take eighteen.
+    assert_eq!(kept(&world), 2);
+    assert_eq!(world.core.state.closed().len(), 40 - 18);
 }
