@@ -3,6 +3,7 @@
 
 pub mod exec;
 pub mod graphite;
+mod half_out;
 pub mod log_file;
 pub mod otlp;
 pub mod spec;

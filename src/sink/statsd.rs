@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use super::half_out::HalfOut;
 use super::spec::Address;
 use super::{Sink, SinkError};
 use crate::format::layout::Layout;
@@ -42,9 +43,7 @@ pub struct Statsd {
 #[derive(Debug)]
 struct Outbox {
     packet_bytes_max: usize,
-    rendered: Vec<u8>,
-    /// How much of it was sent: an attempt that follows goes on there.
-    sent: usize,
+    text: HalfOut,
 }
 
 #[derive(Debug)]
@@ -65,7 +64,7 @@ impl Statsd {
     }
 
     fn at(to: Place, packet_bytes_max: usize) -> Statsd {
-        Statsd { to, outbox: Outbox { packet_bytes_max, rendered: Vec::new(), sent: 0 } }
+        Statsd { to, outbox: Outbox { packet_bytes_max, text: HalfOut::default() } }
     }
 }
 
@@ -80,13 +79,13 @@ impl Outbox {
     fn send_to_first(&mut self, addresses: &[SocketAddr]) -> io::Result<()> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
-            let begun = self.sent;
+            let begun = self.text.out();
             match self.send_to(*address) {
                 Ok(()) => return Ok(()),
                 Err(error) => failed = error,
             }
             // Who had the beginning is to have the rest.
-            if self.sent != begun {
+            if self.text.out() != begun {
                 break;
             }
         }
@@ -96,19 +95,19 @@ impl Outbox {
     fn send_to(&mut self, address: SocketAddr) -> io::Result<()> {
         let socket = connect_udp(address)?;
         let is_here = address.ip().is_loopback();
-        let begun = self.sent;
+        let begun = self.text.out();
         let sent = self.send_packets(&socket);
         let sent = sent.and_then(|()| if is_here { Ok(()) } else { listen_for_refusal(&socket) });
         if sent.is_err() && !is_here {
             // The refusal took its time, and may be of any of them.
-            self.sent = begun;
+            self.text.back_to(begun);
         }
         sent
     }
 
     fn send_packets(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let mut number = 0_usize;
-        while let Some(packet) = next_packet(&self.rendered, self.sent, self.packet_bytes_max) {
+        while let Some(packet) = next_packet(self.text.rest(), self.packet_bytes_max) {
             if number >= AT_ONCE_MAX && number.is_multiple_of(BURST) {
                 pause(BURST_EVERY);
             }
@@ -127,7 +126,8 @@ impl Outbox {
             if let Some(error) = socket.take_error()? {
                 return Err(error);
             }
-            self.sent = packet.end;
+            let bytes = packet.bytes;
+            self.text.advance(bytes);
             number = number.wrapping_add(1);
         }
         Ok(())
@@ -137,7 +137,7 @@ impl Outbox {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         socket.set_nonblocking(true)?;
-        while let Some(packet) = next_packet(&self.rendered, self.sent, self.packet_bytes_max) {
+        while let Some(packet) = next_packet(self.text.rest(), self.packet_bytes_max) {
             let deadline = Deadline::after(patience);
             while let Err(error) = socket.send(packet.lines) {
                 match Errno::from_io_error(&error) {
@@ -146,7 +146,8 @@ impl Outbox {
                     _ => return Err(error),
                 }
             }
-            self.sent = packet.end;
+            let bytes = packet.bytes;
+            self.text.advance(bytes);
         }
         Ok(())
     }
@@ -159,15 +160,7 @@ impl Sink for Statsd {
         reports: &[Arc<Report>],
         _offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
-        let mut text = Vec::new();
-        layout.render(reports, &mut text);
-        if text.is_empty() {
-            return Ok(Prepared::Already);
-        }
-        if text != self.outbox.rendered {
-            (self.outbox.rendered, self.outbox.sent) = (text, 0);
-        }
-        Ok(Prepared::Anywhere)
+        Ok(self.outbox.text.prepare(layout, reports))
     }
 
     fn write(&mut self) -> Result<(), SinkError> {
@@ -176,7 +169,7 @@ impl Sink for Statsd {
             Place::Unix { path, patience } => self.outbox.send_by_unix(path, *patience),
         };
         sent.map_err(|error| SinkError::Failed(format!("not sent: {error}")))?;
-        (self.outbox.rendered, self.outbox.sent) = (Vec::new(), 0);
+        self.outbox.text.done();
         Ok(())
     }
 }
@@ -185,18 +178,17 @@ impl Sink for Statsd {
 struct Packet<'a> {
     /// Without the end of the last.
     lines: &'a [u8],
-    /// Where the next begins.
-    end: usize,
+    /// With the end of the last.
+    bytes: usize,
 }
 
-/// As many whole lines from there on as there is room for, one at least.
-fn next_packet(text: &[u8], from: usize, bytes_max: usize) -> Option<Packet<'_>> {
-    let rest = text.get(from..).filter(|rest| !rest.is_empty())?;
-    let room = rest.get(..bytes_max.saturating_add(1)).unwrap_or(rest);
+/// As many whole lines as there is room for, one at least.
+fn next_packet(text: &[u8], bytes_max: usize) -> Option<Packet<'_>> {
+    let room = text.get(..bytes_max.saturating_add(1)).unwrap_or(text);
     let end = room.iter().rposition(|byte| *byte == b'\n');
-    let end = end.or_else(|| rest.iter().position(|byte| *byte == b'\n')).unwrap_or(rest.len());
-    let next = from.saturating_add(end).saturating_add(1).min(text.len());
-    Some(Packet { lines: rest.get(..end)?, end: next })
+    let end = end.or_else(|| text.iter().position(|byte| *byte == b'\n')).unwrap_or(text.len());
+    let lines = text.get(..end).filter(|_| !text.is_empty())?;
+    Some(Packet { lines, bytes: end.saturating_add(1).min(text.len()) })
 }
 
 /// A socket to this address. That it can be had does not mean that somebody listens.
@@ -232,10 +224,10 @@ mod tests {
     use super::*;
 
     fn packets(text: &str, bytes_max: usize) -> Vec<String> {
-        let (mut from, mut all) = (0, Vec::new());
-        while let Some(packet) = next_packet(text.as_bytes(), from, bytes_max) {
-            assert!(packet.end > from);
-            from = packet.end;
+        let (mut rest, mut all) = (text.as_bytes(), Vec::new());
+        while let Some(packet) = next_packet(rest, bytes_max) {
+            assert!(packet.bytes > 0);
+            rest = &rest[packet.bytes..];
             all.push(String::from_utf8(packet.lines.to_vec()).unwrap());
         }
         all
@@ -255,13 +247,13 @@ mod tests {
         let listener = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let nobody = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let addresses = [nobody, listener.local_addr().unwrap()];
-        let rendered = b"a:1|c\n".to_vec();
-        let mut outbox = Outbox { packet_bytes_max: 512, rendered, sent: 0 };
+        let text = HalfOut::from(b"a:1|c\n".as_slice());
+        let mut outbox = Outbox { packet_bytes_max: 512, text };
         outbox.send_to_first(&addresses).unwrap();
         let mut packet = [0; 16];
         let length = listener.recv(&mut packet).unwrap();
         assert_eq!(&packet[..length], b"a:1|c");
-        outbox.sent = 0;
+        outbox.text.back_to(0);
         let error = outbox.send_to_first(&[nobody]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(outbox.send_to_first(&[]).is_err());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use super::half_out::HalfOut;
 use super::{Sink, SinkError};
 use crate::format::layout::Layout;
 use crate::record::FilePlace;
@@ -14,10 +15,7 @@ use crate::turn::Prepared;
 
 /// Standard output as a sink.
 #[derive(Debug, Default)]
-pub struct Stdout {
-    rendered: Vec<u8>,
-    written: usize,
-}
+pub struct Stdout(HalfOut);
 
 impl Sink for Stdout {
     fn prepare(
@@ -26,23 +24,13 @@ impl Sink for Stdout {
         reports: &[Arc<Report>],
         _offered: Option<FilePlace>,
     ) -> Result<Prepared, SinkError> {
-        let mut text = Vec::new();
-        layout.render(reports, &mut text);
-        if text.is_empty() {
-            return Ok(Prepared::Already);
-        }
-        // The same report again is one that failed half-way: what is out already stays out.
-        if text != self.rendered {
-            self.rendered = text;
-            self.written = 0;
-        }
-        Ok(Prepared::Anywhere)
+        Ok(self.0.prepare(layout, reports))
     }
 
     fn write(&mut self) -> Result<(), SinkError> {
-        while let Some(rest) = self.rendered.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::write(rustix::stdio::stdout(), rest) {
-                Ok(written) => self.written = self.written.saturating_add(written),
+        while !self.0.rest().is_empty() {
+            match rustix::io::write(rustix::stdio::stdout(), self.0.rest()) {
+                Ok(written) => self.0.advance(written),
                 Err(Errno::INTR) => {}
                 // Whoever shares the terminal or the pipe has set it so.
                 Err(Errno::AGAIN) => wait_until_writable()?,
@@ -53,8 +41,7 @@ impl Sink for Stdout {
                 Err(error) => return Err(SinkError::Failed(error.to_string())),
             }
         }
-        self.rendered = Vec::new();
-        self.written = 0;
+        self.0.done();
         Ok(())
     }
 }
