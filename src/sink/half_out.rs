@@ -60,3 +60,40 @@ impl From<&[u8]> for HalfOut {
         HalfOut { text: text.into(), out: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ReportFormat;
+    use crate::report::Count;
+    use crate::window::{Moment, Window};
+
+    fn report(name: &str) -> [Arc<Report>; 1] {
+        let moment = Moment::default();
+        let window =
+            Window { first: 1, number: 1, start: moment, start_boot: 1, end: moment, end_boot: 1 };
+        let count = Count { name, count: 1, total: 1 };
+        [Arc::new(Report::new(window, std::iter::once(count).collect()))]
+    }
+
+    #[test]
+    fn the_same_report_goes_on_and_another_begins_anew() {
+        let plain = Layout::of(ReportFormat::Plain);
+        let mut text = HalfOut::default();
+        assert_eq!(text.prepare(&plain, &[]), Prepared::Already);
+        assert_eq!(text.prepare(&plain, &report("a")), Prepared::Anywhere);
+        assert_eq!(text.rest(), b"a 1\n");
+        text.advance(2);
+        text.prepare(&plain, &report("a"));
+        assert_eq!((text.rest(), text.out()), (b"1\n".as_slice(), 2));
+        text.back_to(1);
+        assert_eq!(text.rest(), b" 1\n");
+        text.prepare(&plain, &report("b"));
+        assert_eq!(text.rest(), b"b 1\n");
+        // Once it is out, the same counts of a later window are all to go.
+        text.advance(4);
+        text.done();
+        text.prepare(&plain, &report("b"));
+        assert_eq!(text.rest(), b"b 1\n");
+    }
+}
