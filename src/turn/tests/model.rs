@@ -1,9 +1,13 @@
 //! Any requests, failing appends, failing sinks and restarts, against a plain map of totals: nothing that was
 //! acknowledged is lost or counted twice, in totals and in what each sink gets.
 
-use proptest::prelude::*;
+mod carbon;
 
 use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use carbon::Carbon;
 
 use super::*;
 use crate::format::ReportFormat;
@@ -117,42 +121,6 @@ struct Model {
     /// The timestamps of what was acknowledged.
     seconds: BTreeSet<u64>,
     carbon: Carbon,
-}
-
-/// What the last sink leads to.
-#[derive(Debug, Default)]
-struct Carbon {
-    /// By the timestamp: when it got the counts, and the counts.
-    points: BTreeMap<u64, (u64, Totals)>,
-    /// It is not the one that was written to last.
-    is_another: bool,
-}
-
-impl Carbon {
-    fn take(&mut self, offers: &[(Layout, Vec<std::sync::Arc<Report>>)], now_ns: u64) {
-        for portion in offers.iter().flat_map(|(layout, reports)| layout.portions(reports)) {
-            let mut counts = Totals::new();
-            for count in portion.report.counts().iter() {
-                add(&mut counts, count.name, count.count);
-            }
-            self.points.insert(portion.second, (now_ns, counts));
-        }
-    }
-
-    fn die(&mut self, now_ns: u64) {
-        // What comes again has been there since it came last, as far as anyone knows.
-        self.points.retain(|_, (at_ns, _)| *at_ns + KEEPS_NS <= now_ns);
-        self.is_another = true;
-    }
-
-    fn sums(&self) -> Totals {
-        let mut sums = Totals::new();
-        for (name, count) in self.points.values().flat_map(|(_, counts)| counts) {
-            add(&mut sums, name, *count);
-        }
-        sums.retain(|_, count| *count > 0);
-        sums
-    }
 }
 
 fn add(totals: &mut Totals, name: &str, amount: u64) {
