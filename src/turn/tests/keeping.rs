@@ -39,14 +39,9 @@ fn written(world: &mut World) -> Vec<Action> {
 type Offers = Vec<(Layout, Vec<std::sync::Arc<Report>>)>;
 
 fn again(actions: &[Action]) -> Option<Offers> {
-    actions.iter().find_map(|action| match action {
-        Action::Again { offers, .. } => Some(offers.clone()),
-        Action::Prepare { .. }
-        | Action::Look { .. }
-        | Action::Write { .. }
-        | Action::Reply(..)
-        | Action::Note(_)
-        | Action::Flushed(_) => None,
+    actions.iter().find_map(|action| {
+        let Action::Again { offers, .. } = action else { return None };
+        Some(offers.clone())
     })
 }
 

@@ -28,31 +28,21 @@ fn close(world: &mut World, ms: u64) -> Vec<Action> {
     world.quiet()
 }
 
-fn handed(actions: &[Action]) -> Option<(Layout, Vec<(u64, u64)>)> {
-    actions.iter().find_map(|action| match action {
-        Action::Prepare { layout, reports, .. } => Some((layout.clone(), windows(reports))),
-        Action::Again { .. }
-        | Action::Look { .. }
-        | Action::Write { .. }
-        | Action::Reply(..)
-        | Action::Note(_)
-        | Action::Flushed(_) => None,
+fn order(actions: &[Action]) -> Option<(Layout, Vec<std::sync::Arc<Report>>)> {
+    actions.iter().find_map(|action| {
+        let Action::Prepare { layout, reports, .. } = action else { return None };
+        Some((layout.clone(), reports.clone()))
     })
+}
+
+fn handed(actions: &[Action]) -> Option<(Layout, Vec<(u64, u64)>)> {
+    order(actions).map(|(layout, reports)| (layout, windows(&reports)))
 }
 
 /// Takes what was handed over; the second it was written with.
 fn take(world: &mut World, actions: &[Action]) -> (u64, Vec<Action>) {
-    let (layout, _) = handed(actions).unwrap();
-    let reports = actions.iter().find_map(|action| match action {
-        Action::Prepare { reports, .. } => Some(reports.clone()),
-        Action::Again { .. }
-        | Action::Look { .. }
-        | Action::Write { .. }
-        | Action::Reply(..)
-        | Action::Note(_)
-        | Action::Flushed(_) => None,
-    });
-    let second = layout.portions(&reports.unwrap()).last().unwrap().second;
+    let (layout, reports) = order(actions).unwrap();
+    let second = layout.portions(&reports).last().unwrap().second;
     assert!(writes(&world.hear(0, SinkNews::Prepared(Prepared::AnyTimes)), 0));
     (second, world.hear(0, SinkNews::Written))
 }
