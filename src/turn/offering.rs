@@ -62,6 +62,7 @@ impl Core {
                 Next::Look => {
                     actions.push(Action::Look { sink });
                     run.phase = Phase::Looking;
+                    run.seen.wanted = false;
                     continue;
                 }
                 Next::Hand { layout, reports, offered } => {

@@ -219,6 +219,29 @@ fn who_asks_for_a_flush_is_answered_when_carbon_has_what_it_lost() {
 }
 
 #[test]
+fn a_look_that_began_before_a_flush_was_asked_for_says_nothing_of_what_came_after() {
+    let mut world = world();
+    deliver(&mut world);
+    world.pass(10_000);
+    assert!(looks(&world.quiet()));
+    let asked = (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    assert!(world.turn(&[asked], Vec::new()).actions.is_empty());
+    let actions = world.hear(0, SinkNews::Looked);
+    assert!(looks(&actions) && replies(actions).is_empty());
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+    // Nor does what it was at writing.
+    world.count(&[("a", 1)]);
+    world.core.flush_soon();
+    world.quiet();
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    let asked = (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    world.turn(&[asked], Vec::new());
+    let actions = world.hear(0, SinkNews::Written);
+    assert!(looks(&actions) && replies(actions).is_empty());
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+}
+
+#[test]
 fn a_format_of_a_newer_version_is_told_of_where_what_is_kept_comes_again_in_another() {
     let mut world = world();
     for window in [1, 2] {
