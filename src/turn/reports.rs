@@ -1,5 +1,5 @@
-//! Flushes: when the window closes, what is planned for the turn's second append and done after it, and who
-//! waits for that. What a sink is handed, and what it says, is in `sinks`.
+//! Flushes: when the window closes, who waits for that, and which closed windows become one when too many are owed.
+//! What a sink is handed is in `offering`, what it says in `sinks`, what the turn's second append has in `planned`.
 
 use std::sync::Arc;
 use std::time::Duration;
