@@ -211,8 +211,7 @@ impl Core {
         &'a self,
         sink: &SinkState,
     ) -> impl Iterator<Item = &'a Arc<Report>> + use<'a> {
-        let acknowledged = sink.acknowledged;
-        self.state.closed().filter(move |report| report.window.number > acknowledged)
+        self.state.closed_after(sink.acknowledged)
     }
 }
 

@@ -260,8 +260,7 @@ impl Core {
         if self.state.closed().len() < 2 {
             return;
         }
-        let counts = self.state.closed().map(|report| report.counts_at_most());
-        let counts = counts.fold(0, usize::saturating_add);
+        let counts = self.state.closed_counts();
         let most = self.rules.owed_bytes_max / COUNT_BYTES;
         // What is kept has half the room, and is not gone through for less.
         let over = self.state.closed().len() > WINDOWS_OWED_MAX

@@ -263,7 +263,10 @@ impl Core {
 
     /// Whether a sink has not acknowledged what it could have been handed by now.
     pub(super) fn anything_is_due(&self) -> bool {
-        self.debtors(u64::MAX).any(|(run, _)| run.held_until_ns.is_none())
+        self.runs.iter().filter(|run| run.held_until_ns.is_none()).any(|run| {
+            let sink = self.state.sink(&run.place.place);
+            sink.is_some_and(|sink| self.in_doubt(sink).chain(self.owed(sink)).next().is_some())
+        })
     }
 
     /// Notes that a sink has all windows up to this one.
