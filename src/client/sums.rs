@@ -32,24 +32,19 @@ impl std::error::Error for Full {}
 pub(crate) struct Sums {
     hasher: NameHasher,
     slots: Slots,
-    /// Of each counter its [`Sum`] and then its name, so that both are near. Its place is where it begins.
+    /// Of each counter its sum and then its name, so that both are near. Its place is where it begins.
     words: Vec<u64>,
-    /// The sums that are not empty, in the order in which they were added to first.
-    added: VecDeque<Added>,
+    /// The places of the sums that are not empty, in the order in which they were added to first.
+    added: VecDeque<u32>,
     /// How many increments are in them.
     lines: u64,
     /// There was no room for a name.
     is_full: bool,
 }
 
-/// How many words stand before a name: the amount, the number of lines, and the name's length in bytes.
-const SUM_WORDS: usize = 3;
-
-#[derive(Clone, Copy)]
-struct Added {
-    place: u32,
-    first_line: u64,
-}
+/// How many words stand before a name: the amount, the number of lines, that of the first of them, and the
+/// name's length in bytes.
+const SUM_WORDS: usize = 4;
 
 impl Sums {
     /// What names are to be hashed by.
@@ -98,7 +93,7 @@ impl Sums {
         }
         let place = u32::try_from(self.words.len()).map_err(|_| Full)?;
         self.slots.insert(Slot { hash, place });
-        self.words.extend([0, 0, name.len() as u64]);
+        self.words.extend([0, 0, 0, name.len() as u64]);
         self.words.extend(words(name.as_bytes()));
         self.add_to(place, amount, line)
     }
@@ -115,11 +110,11 @@ impl Sums {
 
     /// Takes as much of what was added first as a request takes, into an empty batch.
     pub(crate) fn take(&mut self, batch: &mut Batch) {
-        while let Some(Added { place, first_line }) = self.added.front().copied() {
+        while let Some(place) = self.added.front().copied() {
             let record =
                 self.words.get_mut(at(place)..).and_then(|words| words.split_first_chunk_mut());
-            let Some(([amount, lines, name_bytes], name)) = record else { break };
-            if !batch.push(name, *name_bytes, *amount, *lines, first_line) {
+            let Some(([amount, lines, first_line, name_bytes], name)) = record else { break };
+            if !batch.push(name, *name_bytes, *amount, *lines, *first_line) {
                 return;
             }
             self.lines = self.lines.saturating_sub(*lines);
@@ -139,10 +134,14 @@ impl Sums {
 
     fn add_to(&mut self, place: u32, amount: u64, line: u64) -> Result<(), Full> {
         let record = self.words.get_mut(at(place)..).and_then(|words| words.first_chunk_mut());
-        let [sum, lines] = record.ok_or(Full)?;
+        let [sum, lines, first_line] = record.ok_or(Full)?;
         *sum = sum.checked_add(amount).ok_or(Full)?;
         if *lines == 0 {
-            self.added.push_back(Added { place, first_line: line });
+            self.added.push_back(place);
+            *first_line = line;
+        } else if *first_line > line {
+            // Known lines of a group are added before the others.
+            *first_line = line;
         }
         *lines = lines.saturating_add(1);
         self.lines = self.lines.saturating_add(1);
@@ -391,6 +390,19 @@ mod tests {
         assert_eq!(only(&mut sums).entries(), [entry(&name, 1)]);
         sums.add("a", 1, 3).unwrap();
         assert_eq!(only(&mut sums).entries(), [entry("a", 1)]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_first_line_also_when_others_of_its_group_were_added_before() {
+        let mut sums = Sums::default();
+        sums.add("a", 1, 90).unwrap();
+        only(&mut sums);
+        // The first is another spelling of the name, and added when all that are known are.
+        assert_eq!(add_known(&mut sums, "another.spelling\na\na"), 0b001);
+        sums.add("a", 1, 100).unwrap();
+        let refused = vec![RefusedEntry { entry: 0, reason: "no".into() }];
+        let refused = only(&mut sums).refused(Answer { totals: Vec::new(), refused });
+        assert_eq!((refused[0].first_line, refused[0].lines), (100, 3));
     }
 
     #[test]

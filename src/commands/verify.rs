@@ -195,8 +195,8 @@ impl Facts<'_> {
         self.number("ids_remembered", state.ids.len());
         for (at, sink) in state.sinks.iter().enumerate() {
             self.text(&format!("sink_{at}_place"), &sink.place);
-            let owed = state.closed().filter(|report| report.window.number > sink.acknowledged);
-            self.number(&format!("sink_{at}_windows_owed"), owed.count());
+            let owed = state.closed_after(sink.acknowledged).count();
+            self.number(&format!("sink_{at}_windows_owed"), owed);
             let kept = sink.kept.iter().map(|kept| kept.reports.len()).sum();
             self.number(&format!("sink_{at}_windows_kept"), kept);
         }

@@ -6,6 +6,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 pub mod block;
+mod closed;
 mod closing;
 pub mod image;
 mod numbers;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::closing::Closing;
 use super::retired::AllRetired;
 pub use super::retired::Retired;
@@ -88,7 +89,7 @@ pub struct State {
     emptied: Vec<Slot>,
     pub(super) retired: AllRetired,
     /// Windows some sink has not acknowledged, oldest first.
-    pub(super) closed: VecDeque<Arc<Report>>,
+    pub(super) closed: Closed,
     counters_of: HashMap<u32, u32, foldhash::fast::RandomState>,
 }
 
@@ -108,7 +109,7 @@ impl State {
             mark: 1,
             emptied: Vec::new(),
             retired: AllRetired::default(),
-            closed: VecDeque::new(),
+            closed: Closed::default(),
             counters_of: HashMap::default(),
         }
     }
@@ -340,9 +341,19 @@ impl State {
         report
     }
 
+    /// How many counts the closed windows have, at most.
+    pub fn closed_counts(&mut self) -> usize {
+        self.closed.counts_at_most()
+    }
+
+    /// The closed windows after the one with this number, oldest first.
+    pub fn closed_after(&self, number: u64) -> impl Iterator<Item = &Arc<Report>> + use<'_> {
+        self.closed.after(number)
+    }
+
     /// A closed window whose counts are still to be put together.
     pub fn unsettled(&self) -> Option<&Arc<Report>> {
-        self.closed.iter().find(|report| !report.is_settled())
+        self.closed.unsettled()
     }
 
     /// Makes the closed windows from `first` to `last` one, whose counts are put together when it is asked for
@@ -360,7 +371,7 @@ impl State {
         if let Some(merged) = Report::merged(merged.into()) {
             rest.insert(at, Arc::new(merged));
         }
-        self.closed = rest;
+        *self.closed = rest;
     }
 
     fn disown(&mut self, creator: u32) {

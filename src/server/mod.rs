@@ -307,7 +307,10 @@ impl Server {
     fn hear(&mut self) -> Result<(), ServerError> {
         while let Ok(news) = self.inbox.try_recv() {
             match news {
-                News::Sink(event) => self.events.push(event),
+                News::Sink(event) => {
+                    self.sights.heard(&event);
+                    self.events.push(event);
+                }
                 News::Synced(Ok(done)) => {
                     self.syncer.heard();
                     self.journal.synced_to(&done);

@@ -10,7 +10,7 @@ use super::sinks::SinkWorker;
 use crate::format::prometheus::view::Sight;
 use crate::journal::Fsync;
 use crate::note::Level;
-use crate::turn::RETRY_NS;
+use crate::turn::{RETRY_NS, SinkEvent, SinkNews};
 use crate::window::Moment;
 
 /// Who is shown a sight.
@@ -48,6 +48,13 @@ impl Sights {
     /// A report tells of all that changed.
     pub(super) fn flushed(&mut self) {
         self.due_ns = None;
+    }
+
+    /// A sink that writes a report shows the counters with it.
+    pub(super) fn heard(&mut self, event: &SinkEvent) {
+        if matches!(event.news, SinkNews::Written) {
+            self.errors.remove(&event.sink);
+        }
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Seen {
     taken_ns: Option<u64>,
     /// When it was seen last.
     at_ns: u64,
-    /// It is to be looked now.
-    wanted: bool,
+    /// It is to be looked now: what it has been at since before tells nothing. To write shows it as well.
+    pub(super) wanted: bool,
     /// Nothing of what is kept may be lost: with much of it, asking each time would take long.
     pub(super) sure: bool,
 }
@@ -106,7 +106,7 @@ impl Core {
         self.planned.push(Planned::Deliver { sink, last, stored: stored.unwrap_or(0) });
         if let Some(run) = self.runs.get_mut(sink) {
             let at_ns = self.now.boot_ns;
-            run.seen = Seen { taken_ns: Some(at_ns), at_ns, wanted: false, sure: run.seen.sure };
+            (run.seen.taken_ns, run.seen.at_ns) = (Some(at_ns), at_ns);
         }
         if gives_way {
             self.say_what_gives_way(sink);
@@ -121,7 +121,7 @@ impl Core {
             self.planned.push(Planned::Store { sink, stored });
         }
         let Some(run) = self.runs.get_mut(sink) else { return };
-        (run.seen.at_ns, run.seen.wanted) = (self.now.boot_ns, false);
+        run.seen.at_ns = self.now.boot_ns;
         run.phase = if stored.is_some() { Phase::Acknowledging } else { Phase::Idle };
     }
 

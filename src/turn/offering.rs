@@ -62,6 +62,7 @@ impl Core {
                 Next::Look => {
                     actions.push(Action::Look { sink });
                     run.phase = Phase::Looking;
+                    run.seen.wanted = false;
                     continue;
                 }
                 Next::Hand { layout, reports, offered } => {
@@ -210,8 +211,7 @@ impl Core {
         &'a self,
         sink: &SinkState,
     ) -> impl Iterator<Item = &'a Arc<Report>> + use<'a> {
-        let acknowledged = sink.acknowledged;
-        self.state.closed().filter(move |report| report.window.number > acknowledged)
+        self.state.closed_after(sink.acknowledged)
     }
 }
 

@@ -116,6 +116,7 @@ impl Core {
                 }
                 let (first, last) = (offer.first, offer.last);
                 run.phase = Phase::Writing { first, last, again: false };
+                run.seen.wanted = false;
                 self.state.offer(&run.place.place, offer);
                 if let Some(second) = second {
                     self.state.reach(&run.place.place, second);
@@ -130,6 +131,7 @@ impl Core {
             Planned::Again { sink, first, last } => {
                 let Some(run) = self.runs.get_mut(sink) else { return };
                 run.phase = Phase::Writing { first, last, again: true };
+                run.seen.wanted = false;
                 actions.push(Action::Write { sink });
             }
             Planned::Deliver { sink, last, stored } => {

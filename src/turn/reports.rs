@@ -1,5 +1,5 @@
-//! Flushes: when the window closes, what is planned for the turn's second append and done after it, and who
-//! waits for that. What a sink is handed, and what it says, is in `sinks`.
+//! Flushes: when the window closes, who waits for that, and which closed windows become one when too many are owed.
+//! What a sink is handed is in `offering`, what it says in `sinks`, what the turn's second append has in `planned`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,8 +260,7 @@ impl Core {
         if self.state.closed().len() < 2 {
             return;
         }
-        let counts = self.state.closed().map(|report| report.counts_at_most());
-        let counts = counts.fold(0, usize::saturating_add);
+        let counts = self.state.closed_counts();
         let most = self.rules.owed_bytes_max / COUNT_BYTES;
         // What is kept has half the room, and is not gone through for less.
         let over = self.state.closed().len() > WINDOWS_OWED_MAX

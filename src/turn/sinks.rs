@@ -137,8 +137,9 @@ impl Core {
             match known.iter().find(|old| old.place == new.place) {
                 Some(old) => {
                     repeats = old.offered.is_some();
-                    notes.extend(old.offered.as_ref().and_then(|offer| unreadable(new, offer)));
                     self.take_up_kept(new);
+                    notes
+                        .extend(self.state.sink(&new.place).and_then(|sink| unreadable(new, sink)));
                 }
                 None => {
                     let acknowledged = self.state.open.number.saturating_sub(1);
@@ -262,7 +263,10 @@ impl Core {
 
     /// Whether a sink has not acknowledged what it could have been handed by now.
     pub(super) fn anything_is_due(&self) -> bool {
-        self.debtors(u64::MAX).any(|(run, _)| run.held_until_ns.is_none())
+        self.runs.iter().filter(|run| run.held_until_ns.is_none()).any(|run| {
+            let sink = self.state.sink(&run.place.place);
+            sink.is_some_and(|sink| self.in_doubt(sink).chain(self.owed(sink)).next().is_some())
+        })
     }
 
     /// Notes that a sink has all windows up to this one.
@@ -363,14 +367,15 @@ impl SinkRun {
     }
 }
 
-/// What the operator is told of an offer that only a newer version can repeat unchanged.
-fn unreadable(place: &SinkPlace, offer: &Offer) -> Option<Note> {
-    let error = offer.layout.parse::<Layout>().err()?;
+/// What the operator is told if there are offers that only a newer version can repeat unchanged.
+fn unreadable(place: &SinkPlace, sink: &SinkState) -> Option<Note> {
+    let offers = sink.kept.iter().map(|kept| &kept.offer).chain(&sink.offered);
+    let error = |offer: &Offer| Some((offer.layout.clone(), offer.layout.parse::<Layout>().err()?));
+    let (layout, error) = offers.into_iter().find_map(error)?;
     let place = &place.place;
     let text = format!(
-        "{place}: what was on its way reads {:?}, which only a newer countd knows ({error}); it is written \
-         in the format that is set now",
-        offer.layout
+        "{place}: what it was offered reads {layout:?}, which only a newer countd knows ({error}); it is \
+         written in the format that is set now"
     );
     Some(Note::new(Level::Warning, text))
 }

@@ -352,6 +352,21 @@ fn a_file_that_cannot_be_written_is_told_of_once_while_another_can_be() {
 }
 
 #[test]
+fn a_report_that_is_written_shows_that_the_file_can_be_written_again() {
+    let home = Home::new();
+    let (path, beside) = (home.path("a.prom"), home.path(".a.prom~"));
+    std::fs::create_dir(&beside).unwrap();
+    let sink = format!("textfile:{}", path.display());
+    let mut daemon = home.serve(&["--interval", "1m", "--sink", &sink]);
+    daemon.wait_until_it_says("cannot show the counters");
+    std::fs::remove_dir(&beside).unwrap();
+    home.ok(&["incr", "a"]);
+    home.ok(&["flush"]);
+    assert!(path.exists());
+    home.ok(&["status"]);
+}
+
+#[test]
 fn totals_in_the_file_go_on_after_the_daemon_was_killed() {
     let (home, daemon, path) = kept("", &["--interval", "20ms"]);
     let text = || std::fs::read_to_string(&path).unwrap_or_default();

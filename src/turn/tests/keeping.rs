@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::layout::Layout;
+use crate::record::Offer;
 use crate::report::Report;
 use crate::turn::offering::COUNTS_OFFERED_MAX;
 use crate::turn::reports::COUNT_BYTES;
@@ -210,6 +211,50 @@ fn who_asks_for_a_flush_is_answered_when_carbon_has_what_it_lost() {
     let actions = world.turn(&[asked()], Vec::new()).actions;
     assert!(looks(&actions));
     assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+}
+
+#[test]
+fn a_look_that_began_before_a_flush_was_asked_for_says_nothing_of_what_came_after() {
+    let mut world = world();
+    deliver(&mut world);
+    world.pass(10_000);
+    assert!(looks(&world.quiet()));
+    let asked = (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    assert!(world.turn(&[asked], Vec::new()).actions.is_empty());
+    let actions = world.hear(0, SinkNews::Looked);
+    assert!(looks(&actions) && replies(actions).is_empty());
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+    // Nor does what it was at writing.
+    world.count(&[("a", 1)]);
+    world.core.flush_soon();
+    world.quiet();
+    world.hear(0, SinkNews::Prepared(Prepared::AnyTimes));
+    let asked = (peer(0), payload(&Request::Flush { timeout_ms: 1_000 }));
+    world.turn(&[asked], Vec::new());
+    let actions = world.hear(0, SinkNews::Written);
+    assert!(looks(&actions) && replies(actions).is_empty());
+    assert_eq!(replies(world.hear(0, SinkNews::Looked)).len(), 1);
+}
+
+#[test]
+fn a_format_of_a_newer_version_is_told_of_where_what_is_kept_comes_again_in_another() {
+    let mut world = world();
+    for window in [1, 2] {
+        world.count(&[("a", 1)]);
+        world.core.flush_soon();
+        world.quiet();
+        let (first, last, layout) = (window, window, "graphite?colour=red".into());
+        let offer = Offer { first, last, layout, file: None };
+        let mut block = Vec::new();
+        Record::Offered { place: PLACE, offer }.encode(&mut block).unwrap();
+        Record::Delivered { place: PLACE, last, stored: 0 }.encode(&mut block).unwrap();
+        world.blocks.push((block, world.now.wall_ms));
+    }
+    world.restart(&[carbon()]);
+    assert_eq!(world.notes.len(), 1, "{:?}", world.notes);
+    let said = "which only a newer countd knows";
+    assert!(world.notes[0].text.contains(said), "{:?}", world.notes);
+    assert_eq!(text(&again(&world.quiet()).unwrap()).1, [1, 2]);
 }
 
 #[test]
