@@ -72,7 +72,7 @@ impl Textfile {
     }
 
     fn put(&mut self) -> io::Result<()> {
-        let Some(sight) = self.sight.take() else { return Ok(()) };
+        let Some(sight) = self.sight.clone() else { return Ok(()) };
         // Anybody may have left something there.
         match fs::remove_file(&self.beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -85,7 +85,9 @@ impl Textfile {
         self.fill(sight, &mut file)?;
         // Whatever the umask.
         file.set_permissions(Permissions::from_mode(MODE))?;
-        fs::rename(&self.beside, &self.path)
+        fs::rename(&self.beside, &self.path)?;
+        self.sight = None;
+        Ok(())
     }
 
     fn fill(&mut self, sight: Sight, file: &mut File) -> io::Result<()> {
@@ -189,6 +191,20 @@ mod tests {
         // What is written already is not written again.
         file.write().unwrap();
         file.finish();
+        assert!(text(&path).starts_with("# HELP "));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_by_the_next_attempt() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.prom");
+        let mut file = Textfile::new(&path, Shown::default(), false).unwrap();
+        file.look(Sight::default());
+        fs::create_dir(home.path().join(".a.prom~")).unwrap();
+        assert!(file.write().is_err());
+        fs::remove_dir(home.path().join(".a.prom~")).unwrap();
+        // Nobody has it look again in between, when it was prepared for before.
+        file.write().unwrap();
         assert!(text(&path).starts_with("# HELP "));
     }
 
