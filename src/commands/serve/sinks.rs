@@ -1,4 +1,5 @@
-//! Where reports go: `--sink` and `--log-file`, each place once.
+//! Where reports go: `--sink` and `--log-file`, each place once, and none where the daemon has files of its own. What is
+//! there is not looked at: paths are compared as they are written, and opened when the server is put together.
 
 use std::ffi::OsStr;
 use std::path::Path;
