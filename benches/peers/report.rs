@@ -34,7 +34,11 @@ impl Table {
 
     fn write(&self, out: &mut String) -> Result<()> {
         writeln!(out, "\n## {}\n\n{}\n", self.title, wrapped(&self.how))?;
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        // A bar in a cell would begin another.
+        let cell = |text: &String| text.replace('|', "\\|");
+        let line = |cells: &[String]| {
+            format!("| {} |\n", cells.iter().map(cell).collect::<Vec<_>>().join(" | "))
+        };
         out.push_str(&line(&self.head));
         out.push_str(&format!("|{}\n", "---|".repeat(self.head.len())));
         self.rows.iter().for_each(|row| out.push_str(&line(row)));

@@ -304,7 +304,6 @@ fn config(
     };
     let defaults = Defaults { format: None, omits_idle: !with_idle, interval };
     let path = socket.socket.path();
-    let sinks = sinks::sinks(args, settings, journals, defaults, &absolute(path))?;
     let spool = match &state_folder {
         Some(state) => {
             Some(spool(serve_spool(args.spool_dir.as_deref(), environment, path, state)?))
@@ -312,6 +311,12 @@ fn config(
         // It would lose what it took.
         None => None,
     };
+    let own = sinks::Own {
+        socket: &absolute(path),
+        state: state_folder.as_deref(),
+        spool: spool.as_ref().map(|spool| spool.folder.as_path()),
+    };
+    let sinks = sinks::sinks(args, settings, journals, defaults, &own)?;
     Ok(Config {
         listen: ListenAt { path: socket.socket.path().to_owned(), mode, group },
         state_folder,

@@ -2,10 +2,11 @@
 //! waits are bounded together, and so is what is read. A connection is kept for the next request.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::connect::Deadline;
+use super::tcp::connect_to_first;
 
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -76,7 +77,12 @@ impl HttpClient {
         );
         let mut stream = match self.kept.take().filter(is_idle) {
             Some(kept) => kept,
-            None => self.connect(deadline)?,
+            None => {
+                let addresses = (self.host.as_str(), self.port).to_socket_addrs()?;
+                let stream = connect_to_first(&addresses.collect::<Vec<_>>(), deadline)?;
+                stream.set_nodelay(true)?;
+                stream
+            }
         };
         let mut request = head.into_bytes();
         request.extend_from_slice(body);
@@ -90,23 +96,6 @@ impl HttpClient {
             self.kept = Some(stream);
         }
         Ok(response)
-    }
-
-    fn connect(&self, deadline: Deadline) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> =
-            (self.host.as_str(), self.port).to_socket_addrs()?.collect();
-        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for (number, address) in addresses.iter().enumerate() {
-            let others = u32::try_from(addresses.len().saturating_sub(number)).unwrap_or(1);
-            match TcpStream::connect_timeout(address, left(deadline)? / others.max(1)) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
     }
 }
 

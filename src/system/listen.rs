@@ -21,6 +21,11 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::activation::HandedOver;
 
+/// The end of the name of the file whose lock says who owns a path.
+const LOCK: &str = ".lock";
+/// The end of the name under which a socket is made.
+const NEW: &str = "~";
+
 /// A socket to listen on.
 #[derive(Debug, Clone)]
 pub struct ListenAt {
@@ -108,7 +113,7 @@ impl Listening {
         let system =
             |doing| move |cause| ListenError::System { doing, path: at.path.clone(), cause };
         let lock = lock(path)?;
-        let new = beside(path, "~");
+        let new = beside(path, NEW);
         for place in [path, &new] {
             refuse_taken(place)?;
         }
@@ -162,9 +167,14 @@ impl AsFd for Listening {
     }
 }
 
+/// What is made beside a socket to listen there: the lock, and at first the socket.
+pub fn companions(path: &Path) -> [PathBuf; 2] {
+    [LOCK, NEW].map(|ending| beside(path, ending))
+}
+
 /// The file beside the socket whose lock says who owns the path.
 fn lock(path: &Path) -> Result<File, ListenError> {
-    let lock_path = beside(path, ".lock");
+    let lock_path = beside(path, LOCK);
     let flags = rustix::fs::OFlags::NOFOLLOW.bits();
     let file = OpenOptions::new()
         .create(true)

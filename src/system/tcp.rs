@@ -27,28 +27,40 @@ pub struct Tcp {
     patience: Duration,
 }
 
+/// Connects to the first of a host's addresses that answers, each of which gets its share of the time that is left.
+///
+/// # Errors
+/// What the system says of the last address it was tried with; `TimedOut` when there was time for none.
+pub(super) fn connect_to_first(
+    addresses: &[SocketAddr],
+    deadline: Deadline,
+) -> io::Result<TcpStream> {
+    let mut failed = match addresses.is_empty() {
+        true => io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        false => io::Error::new(io::ErrorKind::TimedOut, "its name was found too late"),
+    };
+    for (number, address) in addresses.iter().enumerate() {
+        let Some(left) = deadline.left() else { break };
+        let others = u32::try_from(addresses.len().saturating_sub(number)).unwrap_or(1);
+        match TcpStream::connect_timeout(address, left / others.max(1)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
 impl Tcp {
-    /// Connects to the first address of this host that answers, each of which gets its share of the time.
+    /// Connects to the first address of this host that answers.
     /// Looking up the name takes as long as the system lets it.
     ///
     /// # Errors
     /// What the system says of the name, or of the last address.
     pub fn connect(host: &str, port: u16, patience: Duration) -> io::Result<Tcp> {
         let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let deadline = Deadline::after(patience);
-        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for (number, address) in addresses.iter().enumerate() {
-            let Some(left) = deadline.left() else { break };
-            let others = u32::try_from(addresses.len().saturating_sub(number)).unwrap_or(1);
-            match TcpStream::connect_timeout(address, left / others.max(1)) {
-                Ok(stream) => {
-                    stream.set_nonblocking(true)?;
-                    return Ok(Tcp { stream, patience });
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+        let stream = connect_to_first(&addresses, Deadline::after(patience))?;
+        stream.set_nonblocking(true)?;
+        Ok(Tcp { stream, patience })
     }
 
     /// Whether the peer is still there, as far as can be told without sending.

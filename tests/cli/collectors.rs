@@ -502,6 +502,45 @@ fn a_wrong_sink_is_refused_at_the_start() {
 }
 
 #[test]
+fn no_sink_is_where_the_daemon_has_its_own_files_and_then_nothing_is_made() {
+    let home = Home::new();
+    let (state, spool) = (home.path("state"), home.path("requests"));
+    let (socket, state_text) = (home.path("sock"), state.display().to_string());
+    let beside = "is the daemon's own, beside its socket";
+    let in_state = "is in the daemon's own state folder";
+    let in_spool = "is in the daemon's own spool folder";
+    let refused = [
+        (socket.display().to_string(), "is the daemon's own socket"),
+        (format!("{}.lock", socket.display()), beside),
+        (format!("{}~", socket.display()), beside),
+        (format!("{state_text}/lock"), in_state),
+        (format!("{state_text}/journal"), in_state),
+        (format!("{}/taken/x", spool.display()), in_spool),
+    ];
+    for (path, says) in &refused {
+        for sink in [
+            ["--log-file", path.as_str()],
+            ["--sink", &format!("file:{path}")],
+            ["--sink", &format!("textfile:{path}")],
+            ["--sink", &format!("prometheus+unix:{path}")],
+        ] {
+            for check in [&["--check"][..], &[]] {
+                let mut command = home.client(["serve"]);
+                command.arg("--socket").arg(&socket).arg("--state-dir").arg(&state);
+                command.arg("--spool-dir").arg(&spool).args(sink).args(check);
+                let ran = Ran::of(command.output().unwrap());
+                ran.refused(2, &[&format!("{path} {says}")]);
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(home.path("")).unwrap().count(), 0);
+    // A folder in the state folder is whose it is.
+    let mut command = home.client(["serve", "--check", "--state-dir"]);
+    command.arg(&state).arg("--log-file").arg(state.join("logs/x"));
+    assert_eq!(Ran::of(command.output().unwrap()).code, 0);
+}
+
+#[test]
 fn check_says_what_would_be_served_and_touches_nothing() {
     let home = Home::new();
     let state = home.path("none/state");

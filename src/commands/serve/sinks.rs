@@ -1,4 +1,5 @@
-//! Where reports go: `--sink` and `--log-file`, each place once.
+//! Where reports go: `--sink` and `--log-file`, each place once, and none where the daemon has files of its own. What is
+//! there is not looked at: paths are compared as they are written, and opened when the server is put together.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,15 +10,44 @@ use crate::commands::exit::Failure;
 use crate::commands::settings::{self, Chosen, Settings};
 use crate::format::ReportFormat;
 use crate::sink::spec::{Defaults, Kind, SinkSpec};
+use crate::system::listen::companions;
 use crate::system::paths::SocketPath;
 
-/// The sinks, in the order log files, then others. None is where another is, or the daemon's own socket.
+/// What the daemon has for itself, where no sink may be.
+pub(super) struct Own<'a> {
+    /// Its socket.
+    pub(super) socket: &'a Path,
+    /// The folder of the journal.
+    pub(super) state: Option<&'a Path>,
+    /// The folder requests are taken from.
+    pub(super) spool: Option<&'a Path>,
+}
+
+impl Own<'_> {
+    /// What of it is at this path.
+    fn at(&self, path: &Path) -> Option<&'static str> {
+        let Own { socket, state, spool } = *self;
+        if path == socket {
+            Some("is the daemon's own socket")
+        } else if companions(socket).iter().any(|companion| companion == path) {
+            Some("is the daemon's own, beside its socket")
+        } else if spool.is_some_and(|spool| path.starts_with(spool)) {
+            Some("is in the daemon's own spool folder")
+        } else if state.is_some() && path.parent() == state {
+            Some("is in the daemon's own state folder")
+        } else {
+            None
+        }
+    }
+}
+
+/// The sinks, in the order log files, then others. None is where another is, or something of the daemon's own.
 pub(super) fn sinks(
     args: &ServeArgs,
     settings: &Settings<'_>,
     journals: Journals,
     mut defaults: Defaults,
-    socket: &Path,
+    own: &Own<'_>,
 ) -> Result<Vec<SinkSpec>, Failure> {
     let format = settings.choose(settings::FORMAT, args.format.as_deref().map(OsStr::new), false);
     defaults.format = match format {
@@ -44,9 +74,10 @@ pub(super) fn sinks(
             Some("") => return Err(Failure::Usage("--log-file: the path is empty".into())),
             _ => Kind::File(absolute(Path::new(&path))),
         };
-        if matches!(&kind, Kind::File(path) if path == socket) {
-            let path = path.display();
-            return Err(Failure::Usage(format!("--log-file {path} is the daemon's own socket")));
+        if let Kind::File(path) = &kind
+            && let Some(what) = own.at(path)
+        {
+            return Err(Failure::Usage(format!("--log-file {} {what}", path.display())));
         }
         if sinks.iter().any(|known| known.kind == kind) {
             let path = path.display();
@@ -64,8 +95,8 @@ pub(super) fn sinks(
         }
         let (place, origin) = (sink.place(), spec.origin);
         let path = sink.path_mut().cloned();
-        if path.as_deref() == Some(socket) {
-            return Err(Failure::Usage(format!("{origin}: {place} is the daemon's own socket")));
+        if let Some(what) = path.as_deref().and_then(|path| own.at(path)) {
+            return Err(Failure::Usage(format!("{origin}: {place} {what}")));
         }
         // A file cannot be two things either.
         let is_there = |known: &mut SinkSpec| {
