@@ -180,6 +180,13 @@ pub(super) fn is_of_journal(name: &str) -> bool {
     number(name, JOURNAL).or(number(name, CHECKPOINT)).is_some()
 }
 
+/// Whether a file of this name in a state folder is the daemon's, or would be taken for one of its own.
+pub fn is_state_file(name: &str) -> bool {
+    let whole = name.strip_suffix(TEMPORARY).unwrap_or(name);
+    let whole = whole.split_once(SET_ASIDE).map_or(whole, |(was, _)| was);
+    whole == "lock" || is_of_journal(whole)
+}
+
 /// The number in a name, if it is written as we write it and another can follow.
 fn number(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;

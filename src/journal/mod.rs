@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use error::{AppendError, OpenError};
+pub use folder::is_state_file;
 pub use fsync::{Fsync, UnknownFsync};
 pub use open::{Fresh, Opened};
 pub use reading::FileRead;

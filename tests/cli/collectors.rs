@@ -507,14 +507,16 @@ fn no_sink_is_where_the_daemon_has_its_own_files_and_then_nothing_is_made() {
     let (state, spool) = (home.path("state"), home.path("requests"));
     let (socket, state_text) = (home.path("sock"), state.display().to_string());
     let beside = "is the daemon's own, beside its socket";
-    let in_state = "is in the daemon's own state folder";
+    let in_state = "is the daemon's own, in its state folder";
     let in_spool = "is in the daemon's own spool folder";
     let refused = [
         (socket.display().to_string(), "is the daemon's own socket"),
         (format!("{}.lock", socket.display()), beside),
         (format!("{}~", socket.display()), beside),
         (format!("{state_text}/lock"), in_state),
-        (format!("{state_text}/journal"), in_state),
+        (format!("{state_text}/journal.7"), in_state),
+        (format!("{state_text}/checkpoint.2.tmp"), in_state),
+        (format!("{state_text}/journal.1.damaged"), in_state),
         (format!("{}/taken/x", spool.display()), in_spool),
     ];
     for (path, says) in &refused {
@@ -534,10 +536,12 @@ fn no_sink_is_where_the_daemon_has_its_own_files_and_then_nothing_is_made() {
         }
     }
     assert_eq!(std::fs::read_dir(home.path("")).unwrap().count(), 0);
-    // A folder in the state folder is whose it is.
-    let mut command = home.client(["serve", "--check", "--state-dir"]);
-    command.arg(&state).arg("--log-file").arg(state.join("logs/x"));
-    assert_eq!(Ran::of(command.output().unwrap()).code, 0);
+    // Any other name in the state folder is free.
+    for name in ["logs/x", "counts.log", "journal.log"] {
+        let mut command = home.client(["serve", "--check", "--state-dir"]);
+        command.arg(&state).arg("--log-file").arg(state.join(name));
+        assert_eq!(Ran::of(command.output().unwrap()).code, 0, "{name}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{ServeArgs, absolute};
 use crate::commands::exit::Failure;
 use crate::commands::settings::{self, Chosen, Settings};
 use crate::format::ReportFormat;
+use crate::journal::is_state_file;
 use crate::sink::spec::{Defaults, Kind, SinkSpec};
 use crate::system::listen::companions;
 use crate::system::paths::SocketPath;
@@ -33,12 +34,17 @@ impl Own<'_> {
             Some("is the daemon's own, beside its socket")
         } else if spool.is_some_and(|spool| path.starts_with(spool)) {
             Some("is in the daemon's own spool folder")
-        } else if state.is_some() && path.parent() == state {
-            Some("is in the daemon's own state folder")
+        } else if state.is_some() && path.parent() == state && path.file_name().is_some_and(is_its)
+        {
+            Some("is the daemon's own, in its state folder")
         } else {
             None
         }
     }
+}
+
+fn is_its(name: &OsStr) -> bool {
+    name.to_str().is_some_and(is_state_file)
 }
 
 /// The sinks, in the order log files, then others. None is where another is, or something of the daemon's own.
