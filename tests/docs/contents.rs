@@ -191,7 +191,7 @@ fn every_key_that_a_daemon_prints_is_explained_and_no_other() {
         let is_printed = printed.contains(&key) || key == "refused_REASON";
         assert!(is_printed, "{key} is explained, and no daemon printed it");
     }
-    for wanted in ["last_fsync", "sink_N_last_error", "sink_N_last_success", "last_flush_took"] {
+    for wanted in ["last_fsync", "sink_N_last_failure", "sink_N_last_success", "last_flush_took"] {
         assert!(printed.contains(wanted), "{wanted} in {printed:?}");
     }
 }
