@@ -62,6 +62,21 @@ fn every_option_is_named_in_its_page_and_no_other_in_any() {
 }
 
 #[test]
+fn a_synopsis_has_every_option_of_its_command() {
+    for page in page::all().iter().filter(|page| page.subcommand.is_some()) {
+        let text = page.render();
+        let synopsis = readable(section(&text, "SYNOPSIS").unwrap());
+        for arg in page.arguments().filter(|arg| !arg.is_global_set()) {
+            let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
+            let short =
+                arg.get_short().is_some_and(|short| synopsis.contains(&format!("-{short}")));
+            let there = short || options_in(&synopsis).contains(&format!("--{long}"));
+            assert!(there, "{}: --{long} is not in its synopsis", page.name());
+        }
+    }
+}
+
+#[test]
 fn every_page_has_its_sections() {
     for page in page::all() {
         let text = page.render();
