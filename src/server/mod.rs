@@ -35,7 +35,7 @@ use crate::protocol::Response;
 use crate::report::Report;
 use crate::system::clock::Clock;
 use crate::system::disk::StateFolder;
-use crate::turn::{Action, Core, Peer, Reply, SNAPSHOTS_MAX, SinkEvent, SinkPlace};
+use crate::turn::{Action, Core, Peer, Reply, SNAPSHOTS_MAX, SinkEvent, SinkNews, SinkPlace};
 use crate::window::Moment;
 
 use appending::Appending;
@@ -303,12 +303,22 @@ impl Server {
         }
     }
 
+    fn note_failure(&mut self, sink: usize, why: &str) {
+        let now_ms = self.clock.now().wall_ms;
+        if let Some(sink) = self.sinks.get_mut(sink) {
+            sink.failed(why, now_ms);
+        }
+    }
+
     /// Takes in what other threads tell.
     fn hear(&mut self) -> Result<(), ServerError> {
         while let Ok(news) = self.inbox.try_recv() {
             match news {
                 News::Sink(event) => {
                     self.sights.heard(&event);
+                    if let SinkNews::Failed(why) | SinkNews::Gone(why) = &event.news {
+                        self.note_failure(event.sink, why);
+                    }
                     self.events.push(event);
                 }
                 News::Synced(Ok(done)) => {

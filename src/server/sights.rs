@@ -135,7 +135,9 @@ impl Server {
         let Some(sink) = self.sinks.get_mut(number) else { return };
         sink.refreshing = false;
         if let Err(why) = &done {
-            let again_ns = self.clock.now().boot_ns.saturating_add(RETRY_NS);
+            let now = self.clock.now();
+            sink.failed(why, now.wall_ms);
+            let again_ns = now.boot_ns.saturating_add(RETRY_NS);
             self.sights.due_ns.get_or_insert(self.core.flush_due_ns().max(again_ns));
             let told = format!("sink {} cannot show the counters: {why}", sink.place);
             if !self.sights.errors.contains_key(&number) {

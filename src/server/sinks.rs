@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::worker::{Mailbox, News, Worker};
 use crate::format::layout::Layout;
 use crate::format::prometheus::view::Sight;
+use crate::protocol::Value;
 use crate::record::FilePlace;
 use crate::report::Report;
 use crate::sink::{Sink, SinkError};
@@ -30,6 +31,28 @@ pub(super) struct SinkWorker {
     /// It was told to show what is there, and has not said yet how that went.
     pub(super) refreshing: bool,
     problem: Arc<Mutex<Option<String>>>,
+    failure: Option<Failure>,
+}
+
+/// When and why a sink last failed, whatever it did since.
+#[derive(Debug)]
+struct Failure {
+    at_ms: u64,
+    why: String,
+}
+
+/// Adds to the facts of each sink when and why it last failed; the core tells why only until it works again.
+pub(super) fn add_failures(sinks: &[SinkWorker], facts: &mut Vec<(String, Value)>) {
+    for sink in sinks {
+        let Some(Failure { at_ms, why }) = &sink.failure else { continue };
+        let start = format!("sink_{}_", sink.number);
+        let at = (format!("{start}last_failure"), Value::TimeMs(*at_ms));
+        let why = (format!("{start}last_error"), Value::Text(why.clone()));
+        facts.retain(|(key, _)| *key != why.0);
+        let last = facts.iter().rposition(|(key, _)| key.starts_with(&start));
+        let end = last.map_or(facts.len(), |last| last.saturating_add(1));
+        facts.splice(end..end, [at, why]);
+    }
 }
 
 impl SinkWorker {
@@ -54,7 +77,13 @@ impl SinkWorker {
             shows_sights,
             refreshing: false,
             problem: Arc::default(),
+            failure: None,
         }
+    }
+
+    /// Notes that it failed.
+    pub(super) fn failed(&mut self, why: &str, now_ms: u64) {
+        self.failure = Some(Failure { at_ms: now_ms, why: why.to_owned() });
     }
 
     /// Whether it is to be shown the counters with each report.

@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::scrape::Scrape;
-use super::sinks::SinkWorker;
+use super::sinks::{SinkWorker, add_failures};
 use super::spool::Spool;
 use crate::protocol::{StatusReport, Value};
 use crate::window::Moment;
@@ -10,7 +10,7 @@ use crate::window::Moment;
 impl Server {
     /// Problems first, then facts: who and where, counting, connections, sinks, disk.
     pub(super) fn status(&self, now: Moment) -> StatusReport {
-        let (mut problems, counting) = self.core.health(now);
+        let (mut problems, mut counting) = self.core.health(now);
         problems.extend(self.appending.problem().map(str::to_owned));
         if let Some(error) = &self.fold_error {
             problems.push(format!("the journal cannot be folded into a checkpoint: {error}"));
@@ -26,6 +26,7 @@ impl Server {
         let uptime_ns = now.boot_ns.saturating_sub(self.started.boot_ns);
         fact("uptime", Value::DurationMs(uptime_ns / 1_000_000));
         fact("version", Value::Text(env!("CARGO_PKG_VERSION").into()));
+        add_failures(&self.sinks, &mut counting);
         facts.extend(counting);
         for (number, scrape) in self.scrapes.iter().enumerate() {
             facts.extend(scrape.facts(self.sinks.len() + number));

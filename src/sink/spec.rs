@@ -227,7 +227,7 @@ impl SinkSpec {
 impl fmt::Display for SinkSpec {
     /// As a person reads it: where, and in parentheses as what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layout { prefix, only, .. } = &self.layout;
+        let Layout { prefix, only, omits_idle, .. } = &self.layout;
         match &self.kind {
             Kind::File(path) => write!(f, "{}", path.display())?,
             kind @ (Kind::Stdout
@@ -252,6 +252,9 @@ impl fmt::Display for SinkSpec {
         }
         if let Some(interval) = self.interval {
             write!(f, ", every {}", short(interval))?;
+        }
+        if !omits_idle {
+            f.write_str(", idle zero")?;
         }
         f.write_str(")")
     }

@@ -58,6 +58,11 @@ fn a_carbon_that_is_away_at_the_start_gets_everything_when_it_comes() {
     let carbon = Carbon::start_at(port, lines);
     daemon.wait_until_it_says("takes reports again");
     home.ok(&["flush"]);
+    let status = home.ok(&["status", "--format", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert!(status["sink_0_last_error"].as_str().unwrap().contains("cannot connect"), "{status}");
+    let moment = |key: &str| status[key].as_str().unwrap().to_owned();
+    assert!(moment("sink_0_last_failure") < moment("sink_0_last_success"), "{status}");
     let sums = carbon.sums();
     assert_eq!((sums["a"], sums["b"]), (20, 40));
     assert_eq!(home.run(&["status"]).code, 0);

@@ -62,6 +62,21 @@ fn every_option_is_named_in_its_page_and_no_other_in_any() {
 }
 
 #[test]
+fn a_synopsis_has_every_option_of_its_command() {
+    for page in page::all().iter().filter(|page| page.subcommand.is_some()) {
+        let text = page.render();
+        let synopsis = readable(section(&text, "SYNOPSIS").unwrap());
+        for arg in page.arguments().filter(|arg| !arg.is_global_set()) {
+            let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
+            let short =
+                arg.get_short().is_some_and(|short| synopsis.contains(&format!("-{short}")));
+            let there = short || options_in(&synopsis).contains(&format!("--{long}"));
+            assert!(there, "{}: --{long} is not in its synopsis", page.name());
+        }
+    }
+}
+
+#[test]
 fn every_page_has_its_sections() {
     for page in page::all() {
         let text = page.render();
@@ -191,7 +206,7 @@ fn every_key_that_a_daemon_prints_is_explained_and_no_other() {
         let is_printed = printed.contains(&key) || key == "refused_REASON";
         assert!(is_printed, "{key} is explained, and no daemon printed it");
     }
-    for wanted in ["last_fsync", "sink_N_last_error", "sink_N_last_success", "last_flush_took"] {
+    for wanted in ["last_fsync", "sink_N_last_failure", "sink_N_last_success", "last_flush_took"] {
         assert!(printed.contains(wanted), "{wanted} in {printed:?}");
     }
 }

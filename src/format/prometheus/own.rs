@@ -34,7 +34,7 @@ const fn by(label: &'static str, family: Family) -> Family {
 }
 
 /// A fact belongs to the first that has it.
-const FAMILIES: [Family; 30] = [
+const FAMILIES: [Family; 31] = [
     gauge("problems", "problems", "Problems that countd status lists."),
     gauge(
         "name_collisions",
@@ -68,6 +68,14 @@ const FAMILIES: [Family; 30] = [
             "sink_*_last_success",
             "sink_last_success_timestamp_seconds",
             "When a sink last took something.",
+        ),
+    ),
+    by(
+        "sink",
+        gauge(
+            "sink_*_last_failure",
+            "sink_last_failure_timestamp_seconds",
+            "When a sink last failed, if it did since the start.",
         ),
     ),
     by(

@@ -45,7 +45,7 @@ fn options_change_what_it_is_offered_and_not_its_place() {
     assert_eq!(all.place(), "stdout");
     let expected = "json?prefix=h.x.&only=a.*%26&span_ms=30000";
     assert_eq!(all.layout.to_string(), expected);
-    assert_eq!(all.to_string(), "stdout (json, prefix h.x., only a.*&, every 30 s)");
+    assert_eq!(all.to_string(), "stdout (json, prefix h.x., only a.*&, every 30 s, idle zero)");
     let same = spec("stdout?interval=5s");
     assert_eq!((same.layout.spans, same.interval), (None, Some(Duration::from_secs(5))));
 }
