@@ -50,7 +50,7 @@ complete -c countd -n "__fish_countd_using_subcommand serve" -l socket-group -d 
 complete -c countd -n "__fish_countd_using_subcommand serve" -l interval -d 'Time from one flush to the next, such as 5s, 500ms or 2m; a bare number is seconds [default: 5s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l offset -d 'With --aligned, how long after those moments: less than the interval, or auto, which differs from host to host and stays the same on each, so that a fleet does not flush at one moment [default: 0s]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l log-file -d 'Append reports to this file; - is stdout, the default. May be given several times' -r -F
-complete -c countd -n "__fish_countd_using_subcommand serve" -l sink -d 'Where reports go, as KIND:WHERE?OPTIONS; see SINKS below. May be given several times' -r -f
+complete -c countd -n "__fish_countd_using_subcommand serve" -l sink -d 'Where reports go, as KIND:WHERE?OPTIONS, such as graphite://HOST:PORT; SINKS in man countd-serve has all kinds. May be given several times' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l owed-max -d 'Memory for reports that sinks have not taken, all together; past it the oldest are merged [default: 64MiB]' -r -f
 complete -c countd -n "__fish_countd_using_subcommand serve" -l format -d 'Format of reports: plain, logfmt, json, graphite or statsd [default: logfmt in a log file, plain on stdout]' -r -f -a "plain\t''
 logfmt\t''

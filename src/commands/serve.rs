@@ -93,7 +93,8 @@ pub struct ServeArgs {
         value_hint = ValueHint::FilePath
     )]
     pub log_file: Vec<OsString>,
-    /// Where reports go, as KIND:WHERE?OPTIONS; see SINKS below. May be given several times
+    /// Where reports go, as KIND:WHERE?OPTIONS, such as graphite://HOST:PORT; SINKS in man countd-serve has
+    /// all kinds. May be given several times
     #[arg(long, value_name = "SPEC", value_hint = ValueHint::Other)]
     pub sink: Vec<String>,
     /// Memory for reports that sinks have not taken, all together; past it the oldest are merged [default:
